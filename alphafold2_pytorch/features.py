@@ -1,0 +1,111 @@
+"""What travels between the folders: `Features` in, `Targets` to learn from, `Structure` out.
+
+Every field says its shape once; crop, pad, stack and `to` are read off that annotation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+
+from alphafold2_pytorch.geometry.rigid import Rigid
+from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
+
+Group = TypeVar("Group", bound="TensorGroup")
+
+
+class TensorGroup:
+    """A frozen dataclass of tensors whose annotations name their dimensions."""
+
+    def dims(self, name: str) -> list[str]:
+        """The dimension names of one field, without the leading `*b`."""
+        kind = next(f.type for f in fields(self) if f.name == name)  # type: ignore[arg-type]
+        return [dim for dim in kind.dim_str.split() if not dim.startswith("*")]
+
+    def _axes(self, dim: str):
+        for name in vars(self):
+            names = self.dims(name)
+            for axis in [i - len(names) for i, each in enumerate(names) if each == dim]:
+                yield name, axis
+
+    def size(self, dim: str) -> int:
+        """How long the dimension `dim` is."""
+        name, axis = next(self._axes(dim))
+        return vars(self)[name].shape[axis]
+
+    def crop(self: Group, dim: str, start: int, length: int) -> Group:
+        """Keep `length` entries from `start` along every axis called `dim`."""
+        cut = dict(vars(self))
+        for name, axis in self._axes(dim):
+            cut[name] = cut[name].narrow(axis, start, length)
+        return replace(self, **cut)  # type: ignore[type-var]
+
+    def pad(self: Group, dim: str, length: int) -> Group:
+        """Lengthen every axis called `dim` to `length` with zeros (masks: False)."""
+        longer = dict(vars(self))
+        for name, axis in self._axes(dim):
+            old = longer[name]
+            missing = length - old.shape[axis]
+            if missing < 0:
+                raise ValueError(f"cannot pad {name} of {old.shape[axis]} along {dim!r} to {length}")
+            shape = list(old.shape)
+            shape[axis] = missing
+            longer[name] = torch.cat([old, old.new_zeros(shape)], dim=axis)
+        return replace(self, **longer)  # type: ignore[type-var]
+
+    def to(self: Group, device: torch.device | str) -> Group:
+        """Move every tensor to a device."""
+        return replace(self, **{k: v.to(device) for k, v in vars(self).items()})  # type: ignore[type-var]
+
+    @classmethod
+    def stack(cls: type[Group], groups: Sequence[Group]) -> Group:
+        """Pad every named dimension to the longest, then put a batch axis in front."""
+        groups = list(groups)
+        names = {dim for name in vars(groups[0]) for dim in groups[0].dims(name) if dim.isalpha()}
+        for dim in sorted(names):
+            longest = max(group.size(dim) for group in groups)
+            groups = [group.pad(dim, longest) for group in groups]
+        each = [vars(group) for group in groups]
+        return cls(**{name: torch.stack([one[name] for one in each]) for name in each[0]})
+
+
+@dataclass(frozen=True)
+class Features(TensorGroup):
+    """What the model reads. Tokens: `ARNDCQEGHILKMFPSTWYV`, X = 20, gap = 21, mask = 22.
+
+    Where the MSA is as long as the sequence, its first row is the query itself.
+    """
+
+    seq: Int[Tensor, "*b n"]
+    residue_index: Int[Tensor, "*b n"]  # jumps where the chain is broken
+    mask: Bool[Tensor, "*b n"]
+    msa: Int[Tensor, "*b s m"]
+    deletions: Float[Tensor, "*b s m"]  # residues a row has between the column before and this one
+    msa_mask: Bool[Tensor, "*b s m"]
+
+
+@dataclass(frozen=True)
+class Targets(TensorGroup):
+    """What the losses read: an experimental structure; `atom_mask` is False where it is unknown."""
+
+    seq: Int[Tensor, "*b n"]
+    residue_index: Int[Tensor, "*b n"]
+    positions: Float[Tensor, "*b n a 3"]  # angstrom, atom14 slots
+    atom_mask: Bool[Tensor, "*b n a"]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Atoms after every refinement step, and what the last step leaves for heads and losses.
+
+    Every structure module returns it. `torsions` are (sin, cos) of pre-omega, phi, psi, chi 1-4.
+    """
+
+    frames: Rigid  # steps b n, backbone frames in angstrom
+    atoms: Float[Tensor, "steps b n a 3"]  # angstrom, atom14 slots
+    atom_mask: Bool[Tensor, "b n a"]  # the atoms each residue has
+    torsions: Float[Tensor, "steps b n t 2"]  # unit length
+    raw_torsions: Float[Tensor, "steps b n t 2"]  # before normalisation
+    groups: Rigid  # b n g, the eight rigid groups of the last step
+    single: Float[Tensor, "b n d"]
