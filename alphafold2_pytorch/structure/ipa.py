@@ -34,16 +34,18 @@ class InvariantPointAttention(nn.Module):
         dim_head: int = 16,
         points_qk: int = 4,
         points_v: int = 8,
+        dim_value: int | None = None,
     ):
         super().__init__()
         self.heads, self.points_qk, self.points_v = heads, points_qk, points_v
+        self.widths = dim_head, (dim_value := dim_value or dim_head)
         self.q = linear(dim, heads * dim_head)
-        self.kv = linear(dim, 2 * heads * dim_head)
+        self.kv = linear(dim, heads * sum(self.widths))
         self.q_points = linear(dim, heads * points_qk * 3)
         self.kv_points = linear(dim, heads * (points_qk + points_v) * 3)
         self.bias = linear(dim_pair, heads)
         self.point_weight = nn.Parameter(torch.full((heads,), 0.541324854612918))  # softplus -> 1
-        joined = heads * (dim_head + points_v * 4 + dim_pair)
+        joined = heads * (dim_value + points_v * 4 + dim_pair)
         self.out = linear(joined, dim, role="final")
 
     def forward(
@@ -55,7 +57,8 @@ class InvariantPointAttention(nn.Module):
     ) -> Float[Tensor, "b n d_single"]:
         """`frames`: `b n`, in nanometres (`ANGSTROM`)."""
         q = rearrange(self.q(single), "b n (h d) -> b h n d", h=self.heads)
-        k, v = rearrange(self.kv(single), "b n (h two d) -> two b h n d", two=2, h=self.heads)
+        kv = rearrange(self.kv(single), "b n (h d) -> b h n d", h=self.heads)
+        k, v = kv.split(self.widths, dim=-1)
         q_points = self._place(self.q_points(single), frames)
         kv_points = self._place(self.kv_points(single), frames)
         k_points, v_points = kv_points.split([self.points_qk, self.points_v], dim=3)
@@ -142,6 +145,7 @@ class IpaStructure(StructureModule):
         dim_head: int = 16,
         points_qk: int = 4,
         points_v: int = 8,
+        dim_value: int | None = None,
         dropout: float = 0.1,
         dim_torsions: int = 128,
     ):
@@ -150,7 +154,7 @@ class IpaStructure(StructureModule):
         self.norm_single, self.norm_pair = nn.LayerNorm(dim), nn.LayerNorm(dim_pair)
         self.start = linear(dim, dim)
         self.attention = InvariantPointAttention(
-            dim, dim_pair, heads, dim_head, points_qk, points_v
+            dim, dim_pair, heads, dim_head, points_qk, points_v, dim_value
         )
         self.norm_attention, self.norm_transition = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.transition = nn.Sequential(
