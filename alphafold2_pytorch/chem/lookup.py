@@ -1,23 +1,25 @@
-"""The arrays of `residues.py` as tensors, made once for each device."""
+"""The arrays of `residues.py` as tensors, copied once to each device."""
 
-import functools
-
+import numpy as np
 import torch
 
 from alphafold2_pytorch.chem import residues
 from alphafold2_pytorch.typing import Int, Tensor
 
-
-@functools.cache
-def _tensor(name: str, device: torch.device, dtype: torch.dtype | None) -> Tensor:
-    with torch.inference_mode(False):  # else the first prediction would leave it unfit to train
-        return torch.tensor(getattr(residues, name), device=device, dtype=dtype)
+TABLES = {k: torch.from_numpy(v) for k, v in vars(residues).items() if isinstance(v, np.ndarray)}
+_copies: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
 
 
-@torch.compiler.assume_constant_result
 def table(name: str, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """An array of `chem.residues` by name, as a tensor that callers must not change."""
-    return _tensor(name, device, dtype)
+    dtype = TABLES[name].dtype if dtype is None else dtype
+    if (name, device, dtype) in _copies:
+        return _copies[name, device, dtype]
+    if torch.compiler.is_compiling():  # a graph may reuse the memory of what it computed
+        return TABLES[name].to(device, dtype)
+    with torch.inference_mode(False):  # else the first prediction would leave it unfit to train
+        _copies[name, device, dtype] = TABLES[name].to(device, dtype)
+    return _copies[name, device, dtype]
 
 
 def of_residue(name: str, seq: Int[Tensor, "*n"], dtype: torch.dtype | None = None) -> Tensor:

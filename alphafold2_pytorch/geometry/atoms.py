@@ -6,8 +6,8 @@ backbone is read where a mask says that it is there.
 
 import torch
 
-from alphafold2_pytorch.chem.lookup import of_residue
-from alphafold2_pytorch.chem.residues import ATOM14_LITERATURE, RESIDUES
+from alphafold2_pytorch.chem.lookup import of_residue, table
+from alphafold2_pytorch.chem.residues import RESIDUES
 from alphafold2_pytorch.geometry.rigid import Rigid
 from alphafold2_pytorch.geometry.rotations import rotation_about_x
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
@@ -51,11 +51,11 @@ def groups_to_atom14(
 
     Absent atoms are at zero. Jumper et al. (2021) Suppl. Alg. 24, line 11.
     """
-    group = of_residue("ATOM14_GROUP", seq)
+    group = of_residue("ATOM14_GROUP", seq).expand(*groups.shape[:-1], 14)
     rot = torch.take_along_dim(groups.rot, group[..., None, None], dim=-3)
     trans = torch.take_along_dim(groups.trans, group[..., None], dim=-2)
     ideal = of_residue("ATOM14_LITERATURE", seq, groups.trans.dtype)
-    mask = of_residue("ATOM14_MASK", seq).expand(trans.shape[:-1])
+    mask = of_residue("ATOM14_MASK", seq).expand(group.shape)
     return Rigid(rot, trans).apply(ideal) * mask[..., None], mask
 
 
@@ -144,7 +144,7 @@ def place_cbeta(
     n: Float[Tensor, "*n 3"], ca: Float[Tensor, "*n 3"], c: Float[Tensor, "*n 3"]
 ) -> Float[Tensor, "*n 3"]:
     """Where the C-beta of an ideal alanine lies on this backbone, for any residue."""
-    ideal = ca.new_tensor(ATOM14_LITERATURE[RESIDUES.index("A"), CB])
+    ideal = table("ATOM14_LITERATURE", ca.device, ca.dtype)[RESIDUES.index("A"), CB]
     return backbone_frames(torch.stack([n, ca, c], -2)).apply(ideal)
 
 

@@ -11,6 +11,7 @@ def dihedral(
     b: Float[Tensor, "*n 3"],
     c: Float[Tensor, "*n 3"],
     d: Float[Tensor, "*n 3"],
+    *,
     eps: float = 1e-8,
 ) -> Float[Tensor, "*n 2"]:
     """(sin, cos) of the torsion angle about b-c, from a to d, positive clockwise (IUPAC).
