@@ -14,7 +14,7 @@ from alphafold2_pytorch.typing import Bool, Float, Int
 
 CHAIN = "A"
 LAST_SERIAL, LAST_NUMBER = 99_999, 9_999  # what the columns of the PDB format hold
-BACKBONE = ("N", "CA", "C", "O")  # all that a residue of unknown kind can have
+BACKBONE = ["N", "CA", "C", "O"]  # all that a residue of unknown kind can have
 
 Integers = Int[np.ndarray, " n"] | Int[Tensor, " n"]
 Floats = Float[np.ndarray, " n"] | Float[Tensor, " n"]
@@ -73,8 +73,8 @@ def atom_line(serial: int, residue: Residue, atom: Atom) -> str:
     factor = f"{residue.bfactor:6.2f}"
     if len(numbers) > 24 or len(factor) > 6:
         raise ValueError(
-            f"atom {atom.name} of residue {residue.number} at {atom.position} angstrom with B-factor "
-            f"{residue.bfactor} is beyond the columns of PDB files: write mmCIF instead"
+            f"atom {atom.name} of residue {residue.number} at {atom.position} angstrom, B-factor "
+            f"{residue.bfactor}, is beyond the columns of PDB files: write mmCIF instead"
         )
     label = f" {atom.name:<3}" if len(atom.name) < 4 else atom.name
     return (

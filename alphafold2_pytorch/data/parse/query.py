@@ -1,47 +1,17 @@
 """Which reader a file of queries needs, and what its results may be called."""
 
-import gzip
 import re
-import zlib
 from pathlib import Path
 
 from alphafold2_pytorch.data.parse.a3m import parse_a3m
 from alphafold2_pytorch.data.parse.fasta import parse_fasta
+from alphafold2_pytorch.data.parse.files import read_text
 from alphafold2_pytorch.data.parse.records import Msa, Sequence
 from alphafold2_pytorch.data.parse.stockholm import parse_stockholm
 
 STOCKHOLM = (".sto", ".stk", ".stockholm")
 FASTA = (".fasta", ".fa", ".faa", ".fas", ".seq")
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 LONGEST_NAME = 100
-
-
-def read_text(path: str | Path) -> str:
-    """A text file, gzipped or not.
-
-    `FileNotFoundError` for no such file; `ValueError` for a folder, an empty file, and bytes that
-    are no text.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: name the file in it")
-    if not path.exists():
-        raise FileNotFoundError(2, "no such file", str(path))
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is a damaged gzip file: {error}") from None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")  # old files have such letters in headers
-    if CONTROL.search(text):
-        raise ValueError(f"{path} is not a text file")
-    if not text.strip():
-        raise ValueError(f"{path} is empty")
-    return text
 
 
 def read_query(path: str | Path) -> list[Sequence | Msa]:
@@ -58,7 +28,7 @@ def read_query(path: str | Path) -> list[Sequence | Msa]:
     try:
         if suffix in STOCKHOLM or text.startswith("# STOCKHOLM"):
             return [parse_stockholm(text, name)]
-        if suffix == ".a3m" or suffix not in FASTA and looks_aligned(text):
+        if suffix == ".a3m" or (suffix not in FASTA and looks_aligned(text)):
             return [parse_a3m(text, name).on_query()]
         return list(parse_fasta(text, name))
     except ValueError as error:

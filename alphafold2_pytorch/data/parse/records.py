@@ -1,11 +1,15 @@
 """What the readers of sequence files return: one sequence, or an alignment of many."""
 
 from dataclasses import dataclass, replace
+from string import ascii_uppercase
 
 import numpy as np
 
 from alphafold2_pytorch.chem.residues import SYNONYMS, encode
 from alphafold2_pytorch.typing import Bool, Float
+
+PLAIN = {ord(letter): read_as for letter, read_as in SYNONYMS.items()}
+POSSIBLE = frozenset(ascii_uppercase)  # all of them are residues or read as one
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,13 @@ class Msa:
 
 def plain_letters(letters: str) -> str:
     """Upper-case letters with U, B, Z, O and J replaced by the residues they are read as."""
-    return letters.translate(str.maketrans(SYNONYMS))
+    return letters.translate(PLAIN)
 
 
 def check_letters(letters: str, where: str, gaps: bool = True) -> None:
     """Raise `ValueError` naming the first letter that is no residue, and its position from 1."""
     for at, letter in enumerate(letters):
-        if not (letter.isascii() and letter.isupper() or gaps and letter == "-"):
+        if letter not in POSSIBLE and not (gaps and letter == "-"):
             raise ValueError(
                 f"{where} has {letter!r} at position {at + 1}; possible are the letters A to Z"
                 + (" and - for a gap" if gaps else " (a gap or * is possible in alignments only)")

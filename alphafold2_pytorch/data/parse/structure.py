@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from alphafold2_pytorch.chem.residues import ATOM14_NAMES, RESIDUES
+from alphafold2_pytorch.data.parse.files import check_file
 from alphafold2_pytorch.data.parse.records import plain_letters
 from alphafold2_pytorch.typing import Bool, Float, Int
 
@@ -34,9 +35,7 @@ def read_structure(path: str | Path, chain: str | None = None) -> Chain:
     """
     import gemmi
 
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(2, "no such file", str(path))
+    path = check_file(path)
     try:
         structure = gemmi.read_structure(str(path), format=gemmi.CoorFormat.Detect)
         structure.setup_entities()
