@@ -1,14 +1,15 @@
-"""What travels between the folders: `Features` in, `Targets` to learn from, `Structure` out.
+"""What travels between the folders: `Features` in, `Targets` to learn from, `Prediction` out.
 
 Every field says its shape once; crop, pad, stack and `to` are read off that annotation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import torch
 
+from alphafold2_pytorch import pdb
 from alphafold2_pytorch.geometry.rigid import Rigid
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
@@ -109,3 +110,65 @@ class Structure:
     raw_torsions: Float[Tensor, "steps b n t 2"]  # before normalisation
     groups: Rigid  # b n g, the eight rigid groups of the last step
     single: Float[Tensor, "b n d"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one pass of the model found: heads' outputs by name, and the structure if it has one."""
+
+    features: Features
+    outputs: Mapping[str, Tensor]
+    structure: Structure | None
+    distance_edges: Float[Tensor, " edges"]  # angstrom, between the distogram's bins
+    name: str = "query"
+
+    @property
+    def plddt(self) -> Float[Tensor, "b n"]:
+        """The expected lDDT-CA of each residue, 0 to 100; Jumper et al. (2021) Suppl. Alg. 29."""
+        self._structure()
+        logits = self.outputs["plddt"].float()
+        bins = logits.shape[-1]
+        centres = (torch.arange(bins, device=logits.device) + 0.5) * (100 / bins)
+        return logits.softmax(-1) @ centres
+
+    @property
+    def expected_distance(self) -> Float[Tensor, "b n n"]:
+        """The mean C-beta distance under the distogram (angstrom), zero on the diagonal.
+
+        The open last bin counts as half a bin beyond its edge, so far pairs come out too near.
+        """
+        edges = self.distance_edges
+        half = (edges[1:] - edges[:-1]).mean() / 2
+        centres = torch.cat([edges - half, edges[-1:] + half])
+        distance = self.outputs["distogram"].float().softmax(-1) @ centres
+        return distance * (1 - torch.eye(distance.shape[-1], device=distance.device))
+
+    @property
+    def contact_probability(self) -> Float[Tensor, "b n n"]:
+        """The probability that C-beta atoms are nearer than 8 angstrom."""
+        below = (self.distance_edges <= 8.0).sum()
+        return self.outputs["distogram"].float().softmax(-1)[..., :below].sum(-1)
+
+    def to_pdb(self, index: int = 0) -> str:
+        """One chain of the batch as PDB text, heavy atoms, pLDDT in the B-factor column."""
+        return pdb.to_pdb(**self._chain(index))
+
+    def to_mmcif(self, index: int = 0) -> str:
+        """One chain of the batch as mmCIF text, heavy atoms, pLDDT in the B-factor column."""
+        return pdb.to_mmcif(**self._chain(index))
+
+    def _structure(self) -> Structure:
+        if self.structure is None:
+            raise ValueError("this model predicts no coordinates: build it with predict_coords=True")
+        return self.structure
+
+    def _chain(self, index: int) -> dict:
+        structure, keep = self._structure(), self.features.mask[index].cpu()
+        chain = {
+            "seq": self.features.seq[index],
+            "residue_index": self.features.residue_index[index],
+            "positions": structure.atoms[-1, index],
+            "mask": structure.atom_mask[index],
+            "bfactor": self.plddt[index],
+        }
+        return {k: v.detach().cpu()[keep].numpy() for k, v in chain.items()} | {"name": self.name}

@@ -1,1 +1,1 @@
-
+"""What the twenty residues are made of: tables, and the arrays read from them."""

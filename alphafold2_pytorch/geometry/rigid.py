@@ -60,16 +60,15 @@ class Rigid:
 
     def apply(self, points: Float[Tensor, "*p 3"]) -> Float[Tensor, "*q 3"]:
         """Move points; leading dimensions broadcast."""
-        return (self.rot @ points[..., None])[..., 0] + self.trans
+        return rotate(self.rot, points) + self.trans
 
     def apply_inverse(self, points: Float[Tensor, "*p 3"]) -> Float[Tensor, "*q 3"]:
         """Undo the motion on points; leading dimensions broadcast."""
-        return (self.rot.transpose(-1, -2) @ (points - self.trans)[..., None])[..., 0]
+        return rotate(self.rot.mT, points - self.trans)
 
     def inverse(self) -> "Rigid":
         """The motion that undoes this one."""
-        rot = self.rot.transpose(-1, -2)
-        return Rigid(rot, -(rot @ self.trans[..., None])[..., 0])
+        return Rigid(self.rot.mT, -rotate(self.rot.mT, self.trans))
 
     def scale(self, factor: float) -> "Rigid":
         """The same rotation, the translation in another unit."""
@@ -81,3 +80,9 @@ class Rigid:
         return Rigid(
             torch.stack([f.rot for f in frames], dim), torch.stack([f.trans for f in frames], dim)
         )
+
+
+def rotate(rot: Float[Tensor, "*n 3 3"], points: Float[Tensor, "*p 3"]) -> Float[Tensor, "*q 3"]:
+    """rot x, written out: on a CPU far faster than a batch of tiny matrix products."""
+    x, y, z = points[..., None].unbind(-2)
+    return rot[..., 0] * x + rot[..., 1] * y + rot[..., 2] * z

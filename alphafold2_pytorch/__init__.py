@@ -1,0 +1,41 @@
+"""AlphaFold2 in PyTorch, to import, rewire and train; start with `Alphafold2`.
+
+Names load on first use (PEP 562), so that the command line starts without torch.
+"""
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alphafold2_pytorch.blocks import register_block
+    from alphafold2_pytorch.config import Alphafold2Config, Runtime
+    from alphafold2_pytorch.features import Features, Prediction
+    from alphafold2_pytorch.model import Alphafold2
+
+__all__ = ["Alphafold2", "Alphafold2Config", "Features", "Prediction", "Runtime", "register_block"]
+_HOMES = {
+    "Alphafold2": "model",
+    "Alphafold2Config": "config",
+    "Features": "features",
+    "Prediction": "features",
+    "Runtime": "config",
+    "register_block": "blocks",
+}
+
+try:
+    __version__ = version("alphafold2-pytorch")
+except PackageNotFoundError:  # a checkout on the path that was never installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value  # the next use no longer comes here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

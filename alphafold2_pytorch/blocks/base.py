@@ -1,0 +1,28 @@
+"""A trunk block is a list of residual updates."""
+
+from torch import nn
+
+from alphafold2_pytorch.config import Alphafold2Config
+from alphafold2_pytorch.registry import Registry
+from alphafold2_pytorch.streams import Streams
+
+
+class Block(nn.Module):
+    """Runs its children in order; each names the stream it `writes` and returns its update.
+
+    Write one as a class whose children have `writes = "pair"` or `"msa"` and
+    `forward(x: Streams) -> Tensor`, and register it: `@BLOCKS.register("mine")`.
+    """
+
+    @classmethod
+    def from_config(cls, config: Alphafold2Config, name: str, layer: int) -> "Block":
+        """Built with `config.dim` and the block's own options; built-in blocks read more."""
+        return cls(config.dim, **config.options.get(name, {}))
+
+    def forward(self, x: Streams) -> Streams:
+        for step in self.children():
+            x = x.add(step.writes, step(x))  # type: ignore[arg-type]
+        return x
+
+
+BLOCKS: Registry[Block] = Registry("trunk block")

@@ -1,0 +1,67 @@
+"""The Evoformer block; Jumper et al. (2021) Suppl. Alg. 6."""
+
+from alphafold2_pytorch.blocks.base import BLOCKS, Block
+from alphafold2_pytorch.blocks.msa_updates import (
+    MsaColumnAttention,
+    MsaRowAttention,
+    MsaTransition,
+)
+from alphafold2_pytorch.blocks.pair_updates import (
+    OuterProductMean,
+    PairTransition,
+    TriangleAttention,
+    TriangleMultiplication,
+)
+from alphafold2_pytorch.config import Alphafold2Config
+
+
+@BLOCKS.register("evoformer")
+class Evoformer(Block):
+    """Nine updates: three of the MSA, one from the MSA to the pairs, five of the pairs.
+
+    Needs an MSA as long as the sequence. Options: `heads_pair` and `dim_head_pair` (default: the
+    model's), `dim_outer` (outer product), `dim_triangle` (default: `dim`), `widen` (transitions),
+    `dropout_msa` and `dropout_pair` (shared along rows or columns, Suppl. Sec. 1.11.6).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        dim_msa: int | None = None,
+        heads: int = 8,
+        dim_head: int = 32,
+        heads_pair: int | None = None,
+        dim_head_pair: int | None = None,
+        dim_outer: int = 32,
+        dim_triangle: int | None = None,
+        widen: int = 4,
+        dropout_msa: float = 0.15,
+        dropout_pair: float = 0.25,
+        attn_dropout: float = 0.0,
+        ff_dropout: float = 0.0,
+    ):
+        super().__init__()
+        msa, hidden = dim_msa or dim, dim_triangle or dim
+        heads_pair, dim_head_pair = heads_pair or heads, dim_head_pair or dim_head
+        pair_heads = (dim, heads_pair, dim_head_pair)
+        drop = (dropout_pair, attn_dropout)
+        self.row = MsaRowAttention(msa, heads, dim_head, dim, dropout_msa, attn_dropout)
+        self.column = MsaColumnAttention(msa, heads, dim_head, attn_dropout)
+        self.msa_transition = MsaTransition(msa, widen, ff_dropout)
+        self.outer_product = OuterProductMean(msa, dim, dim_outer)
+        self.outgoing = TriangleMultiplication(dim, hidden, True, dropout_pair)
+        self.incoming = TriangleMultiplication(dim, hidden, False, dropout_pair)
+        self.starting = TriangleAttention(*pair_heads, True, *drop)
+        self.ending = TriangleAttention(*pair_heads, False, *drop)
+        self.pair_transition = PairTransition(dim, widen, ff_dropout)
+
+    @classmethod
+    def from_config(cls, config: Alphafold2Config, name: str, layer: int) -> "Evoformer":
+        keywords = {
+            "dim_msa": config.width_msa,
+            "heads": config.heads,
+            "dim_head": config.dim_head,
+            "attn_dropout": config.attn_dropout,
+            "ff_dropout": config.ff_dropout,
+        }
+        return cls(config.dim, **{**keywords, **config.options.get(name, {})})

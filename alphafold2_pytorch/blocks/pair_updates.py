@@ -1,0 +1,115 @@
+"""Residual updates of the pair representation."""
+
+from einops import rearrange
+from torch import nn
+
+from alphafold2_pytorch.blocks.msa_updates import require_aligned
+from alphafold2_pytorch.layers.attention import GatedAttention
+from alphafold2_pytorch.layers.dropout import SharedDropout
+from alphafold2_pytorch.layers.init import linear
+from alphafold2_pytorch.layers.transition import Transition
+from alphafold2_pytorch.ops import OuterProduct, TriangleMultiply
+from alphafold2_pytorch.streams import Streams
+from alphafold2_pytorch.typing import Float, Tensor
+
+
+class OuterProductMean(nn.Module):
+    """Tell each pair of residues how its two MSA columns vary together, averaged over the rows.
+
+    Jumper et al. (2021) Suppl. Alg. 10. Masked entries do not count. `ValueError` if the MSA is
+    not as long as the sequence.
+    """
+
+    writes = "pair"
+
+    def __init__(self, dim_msa: int, dim_pair: int, dim_hidden: int = 32):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim_msa)
+        self.left, self.right = linear(dim_msa, dim_hidden), linear(dim_msa, dim_hidden)
+        self.out = linear(dim_hidden**2, dim_pair, role="final")
+        self.outer = OuterProduct()
+
+    def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
+        require_aligned(x)
+        keep = x.msa_mask[..., None]
+        msa = self.norm(x.msa)
+        left, right = self.left(msa) * keep, self.right(msa) * keep
+        return self.outer(left, right, x.msa_mask, self.out.weight, self.out.bias)
+
+
+class TriangleMultiplication(nn.Module):
+    """Update an edge from the two other edges of every triangle it is part of.
+
+    `outgoing=True`: edges that leave both residues (Jumper et al. (2021) Suppl. Alg. 11), else
+    edges that enter them (Alg. 12).
+    """
+
+    writes = "pair"
+
+    def __init__(self, dim: int, dim_hidden: int, outgoing: bool, dropout: float = 0.0):
+        super().__init__()
+        self.outgoing = outgoing
+        self.norm = nn.LayerNorm(dim)
+        self.edges = linear(dim, 2 * dim_hidden)  # left, right
+        self.edge_gates = linear(dim, 2 * dim_hidden, role="gate")
+        self.multiply = TriangleMultiply()
+        self.norm_out = nn.LayerNorm(dim_hidden)
+        self.out = linear(dim_hidden, dim, role="final")
+        self.gate = linear(dim, dim, role="gate")
+        self.dropout = SharedDropout(dropout, "rows")
+
+    def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
+        pair = self.norm(x.pair)
+        edges = self.edges(pair) * self.edge_gates(pair).sigmoid() * x.pair_mask[..., None]
+        left, right = edges.chunk(2, dim=-1)
+        if not self.outgoing:
+            left, right = left.transpose(1, 2), right.transpose(1, 2)
+        update = self.out(self.norm_out(self.multiply(left, right)))
+        return self.dropout(update * self.gate(pair).sigmoid())
+
+
+class TriangleAttention(nn.Module):
+    """Update an edge from the edges that share one of its residues, biased by the third edge.
+
+    `starting=True`: around the starting residue (Jumper et al. (2021) Suppl. Alg. 13), else around
+    the ending residue (Alg. 14), which is the same on the transposed pair representation.
+    """
+
+    writes = "pair"
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        dim_head: int,
+        starting: bool,
+        dropout: float = 0.0,
+        attn_dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.starting = starting
+        self.norm = nn.LayerNorm(dim)
+        self.bias = linear(dim, heads, bias=False)
+        self.attention = GatedAttention(dim, heads, dim_head, attn_dropout)
+        self.dropout = SharedDropout(dropout, "rows" if starting else "columns")
+
+    def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
+        pair, mask = self.norm(x.pair), x.pair_mask
+        if not self.starting:
+            pair, mask = pair.transpose(1, 2), mask.transpose(1, 2)
+        bias = rearrange(self.bias(pair), "b i j h -> b h i j")
+        update = self.attention(pair, mask, bias)
+        return self.dropout(update if self.starting else update.transpose(1, 2))
+
+
+class PairTransition(nn.Module):
+    """A feed-forward update of every pair; Jumper et al. (2021) Suppl. Alg. 15."""
+
+    writes = "pair"
+
+    def __init__(self, dim: int, widen: int = 4, dropout: float = 0.0):
+        super().__init__()
+        self.transition = Transition(dim, widen, dropout)
+
+    def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
+        return self.transition(x.pair)

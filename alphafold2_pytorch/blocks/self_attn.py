@@ -1,0 +1,68 @@
+"""Axial self attention of both streams, for an MSA of any length."""
+
+from einops import rearrange
+from torch import nn
+
+from alphafold2_pytorch.blocks.base import BLOCKS, Block
+from alphafold2_pytorch.blocks.msa_updates import (
+    MsaColumnAttention,
+    MsaRowAttention,
+    MsaTransition,
+)
+from alphafold2_pytorch.blocks.pair_updates import PairTransition
+from alphafold2_pytorch.config import Alphafold2Config
+from alphafold2_pytorch.layers.attention import GatedAttention
+from alphafold2_pytorch.streams import Streams
+from alphafold2_pytorch.typing import Float, Tensor
+
+
+class PairAxialAttention(nn.Module):
+    """Pairs attend within their row, or with `columns=True` within their column."""
+
+    writes = "pair"
+
+    def __init__(self, dim: int, heads: int, dim_head: int, columns: bool, dropout: float = 0.0):
+        super().__init__()
+        self.pattern = "b i j ... -> b j i ..." if columns else "b i j ... -> b i j ..."
+        self.norm = nn.LayerNorm(dim)
+        self.attention = GatedAttention(dim, heads, dim_head, dropout)
+
+    def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
+        pair = rearrange(self.norm(x.pair), self.pattern)
+        update = self.attention(pair, rearrange(x.pair_mask, self.pattern))
+        return rearrange(update, self.pattern)
+
+
+@BLOCKS.register("self")
+class SelfAttention(Block):
+    """Axial attention over rows and columns, then a transition, first of the pairs, then the MSA."""
+
+    def __init__(
+        self,
+        dim: int,
+        dim_msa: int | None = None,
+        heads: int = 8,
+        dim_head: int = 32,
+        attn_dropout: float = 0.0,
+        ff_dropout: float = 0.0,
+    ):
+        super().__init__()
+        msa = dim_msa or dim
+        self.pair_rows = PairAxialAttention(dim, heads, dim_head, False, attn_dropout)
+        self.pair_columns = PairAxialAttention(dim, heads, dim_head, True, attn_dropout)
+        self.pair_transition = PairTransition(dim, dropout=ff_dropout)
+        self.msa_rows = MsaRowAttention(msa, heads, dim_head, attn_dropout=attn_dropout)
+        self.msa_columns = MsaColumnAttention(msa, heads, dim_head, attn_dropout)
+        self.msa_transition = MsaTransition(msa, dropout=ff_dropout)
+
+    @classmethod
+    def from_config(cls, config: Alphafold2Config, name: str, layer: int) -> "SelfAttention":
+        return cls(
+            config.dim,
+            config.width_msa,
+            config.heads,
+            config.dim_head,
+            config.attn_dropout,
+            config.ff_dropout,
+            **config.options.get(name, {}),
+        )

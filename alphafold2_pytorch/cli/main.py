@@ -1,0 +1,90 @@
+"""The command `alphafold2`: every module of this folder that has a function `run` is a subcommand.
+
+`cli/<name>.py` defines `run(...)` with typer annotations; its docstring is the help. What is slow
+to import (torch, the model) is imported inside `run`, so that `alphafold2 --help` answers at once.
+`run` raises the errors listed in `friendly_errors` and returns nothing; to end with another exit
+code after its own message it raises `typer.Exit(code)`.
+"""
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from alphafold2_pytorch import cli
+
+
+def print_error(error: Exception) -> None:
+    """Print one line, `error: ...`, on stderr, however many lines the message has."""
+    message = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        message = error.strerror + (f": {error.filename}" if error.filename is not None else "")
+    elif isinstance(error, MemoryError):
+        message = "not enough memory" + (f": {message}" if message else "")
+    text = Text.assemble(("error: ", "bold red"), " ".join(message.split()))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text)
+
+
+def is_user_error(error: Exception) -> bool:
+    """Whether the message alone tells what to do: input, files, memory, numbers, missing extras."""
+    if isinstance(error, (ValueError, OSError, FloatingPointError, ImportError, MemoryError)):
+        return True
+    # torch reports memory that it cannot get as a RuntimeError
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in said or "t allocate" in said)
+
+
+def friendly_errors(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a user's errors (see `is_user_error`) into one line on stderr and exit code 1.
+
+    Anything else is a fault of this program and keeps its traceback.
+    """
+
+    @functools.wraps(run)
+    def guarded(*args, **keywords):
+        try:
+            return run(*args, **keywords)
+        except Exception as error:
+            if not is_user_error(error):
+                raise
+            print_error(error)
+            raise typer.Exit(1) from None
+
+    return guarded
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"alphafold2-pytorch {version('alphafold2-pytorch')}")
+        raise typer.Exit
+
+
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it, stop.")
+    ] = False,
+) -> None:
+    """Predict protein structures with AlphaFold2 in PyTorch, and train it."""
+
+
+def build() -> typer.Typer:
+    """The program with all its subcommands."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+    app.callback()(program)
+    for found in pkgutil.iter_modules(cli.__path__):
+        module = importlib.import_module(f"{cli.__name__}.{found.name}")
+        if hasattr(module, "run"):
+            app.command(found.name)(friendly_errors(module.run))
+    return app
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    build()()

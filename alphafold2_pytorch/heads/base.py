@@ -1,0 +1,65 @@
+"""What a head has to offer, and the sum of their losses."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from alphafold2_pytorch.config import Alphafold2Config
+from alphafold2_pytorch.features import Prediction, Structure, Targets
+from alphafold2_pytorch.registry import Registry
+from alphafold2_pytorch.streams import Representations
+from alphafold2_pytorch.typing import Float, Tensor
+
+
+class Head(nn.Module):
+    """Reads the representations; owns the loss that trains it, weighted by `share`.
+
+    `reads` says when it can run: after the trunk, or only once there is a structure.
+    """
+
+    reads: Literal["trunk", "structure"] = "trunk"
+    share: float = 1.0
+
+    @classmethod
+    def from_config(cls, config: Alphafold2Config, name: str) -> "Head":
+        """Built with the pair width and the head's own options."""
+        return cls(config.dim, **config.options.get(name, {}))
+
+    def forward(self, x: Representations) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def loss(
+        self, output: Tensor, truth: Targets, structure: Structure | None
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The loss by part; the parts are summed. `structure` is what the model predicted."""
+        raise NotImplementedError(f"{type(self).__name__} must define its loss")
+
+
+HEADS: Registry[Head] = Registry("head")
+
+
+def required(structure: Structure | None, head: str) -> Structure:
+    """The structure, or `ValueError` if the model predicts none."""
+    if structure is None:
+        raise ValueError(f"head {head!r} needs a structure: build the model with predict_coords=True")
+    return structure
+
+
+def total_loss(
+    heads: nn.ModuleDict, prediction: Prediction, truth: Targets
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    """Sum of share * loss over the heads, and every part by name, detached and before its share.
+
+    `FloatingPointError` names a part that is not finite.
+    """
+    total = torch.zeros((), device=truth.positions.device)
+    parts: dict[str, Tensor] = {}
+    for name, head in heads.items():
+        each = head.loss(prediction.outputs[name], truth, prediction.structure)
+        for part, value in each.items():
+            if not torch.isfinite(value):
+                raise FloatingPointError(f"the loss {part!r} of head {name!r} is {value.item()}")
+            total = total + head.share * value
+            parts[part] = value.detach()
+    return total, parts

@@ -1,0 +1,117 @@
+"""The structure as a head: it has no weights of its own, but owns the losses on atoms."""
+
+import torch
+
+from alphafold2_pytorch.chem.lookup import of_residue
+from alphafold2_pytorch.config import Alphafold2Config
+from alphafold2_pytorch.features import Structure, Targets
+from alphafold2_pytorch.geometry.atoms import (
+    alternative_groups,
+    backbone_frames,
+    groups_from_atom14,
+    swap_ambiguous,
+)
+from alphafold2_pytorch.geometry.precision import float32
+from alphafold2_pytorch.geometry.rigid import Rigid
+from alphafold2_pytorch.geometry.torsions import torsions_from_atom14
+from alphafold2_pytorch.heads.base import HEADS, Head, required
+from alphafold2_pytorch.losses.fape import fape
+from alphafold2_pytorch.losses.naming import rename_ambiguous
+from alphafold2_pytorch.losses.torsion import torsion_loss
+from alphafold2_pytorch.streams import Representations
+from alphafold2_pytorch.typing import Float, Tensor
+
+
+@HEADS.register("coords")
+class CoordsHead(Head):
+    """The last step's atoms; trained by FAPE and torsions (Jumper et al. (2021) Suppl. Sec. 1.9).
+
+    Backbone FAPE is the mean over all steps, of which `unclamped` counts without the 10 A cut;
+    side-chain FAPE takes the last step and the better of ambiguous namings, and where a chain has
+    backbone atoms only it sees just those. Torsions count over all steps.
+    """
+
+    reads = "structure"
+
+    def __init__(
+        self,
+        share: float = 1.0,
+        backbone: float = 0.5,
+        sidechain: float = 0.5,
+        torsion: float = 0.5,
+        norm: float = 0.01,
+        unclamped: float = 0.1,
+    ):
+        super().__init__()
+        self.share = share
+        self.weights = {
+            "backbone_fape": backbone,
+            "sidechain_fape": sidechain,
+            "torsion": torsion,
+            "torsion_norm": norm,
+        }
+        self.unclamped = unclamped
+
+    @classmethod
+    def from_config(cls, config: Alphafold2Config, name: str) -> "CoordsHead":
+        return cls(**config.options.get(name, {}))
+
+    def forward(self, x: Representations) -> Float[Tensor, "b n a 3"]:
+        return required(x.structure, "coords").atoms[-1]
+
+    @float32
+    def loss(
+        self, output: Float[Tensor, "b n a 3"], truth: Targets, structure: Structure | None
+    ) -> dict[str, Float[Tensor, ""]]:
+        structure = required(structure, "coords")
+        parts = {"backbone_fape": self._backbone(structure, truth)}
+        parts["sidechain_fape"] = self._sidechain(structure, truth)
+        seq = truth.seq.clamp(max=20)
+        true, other, known = torsions_from_atom14(
+            seq, truth.positions, truth.atom_mask, truth.residue_index
+        )
+        parts["torsion"], parts["torsion_norm"] = torsion_loss(
+            structure.torsions.movedim(0, 1).flatten(1, 2),
+            structure.raw_torsions.movedim(0, 1).flatten(1, 2),
+            *(repeat(x, len(structure.torsions)) for x in (true, other, known)),
+            repeat(structure.atom_mask[..., 1], len(structure.torsions)),
+        )
+        return {name: self.weights[name] * value.mean() for name, value in parts.items()}
+
+    def _backbone(self, structure: Structure, truth: Targets) -> Tensor:
+        known = truth.atom_mask[..., :3].all(-1)
+        true = backbone_frames(truth.positions)
+        points = structure.frames.trans, true.trans
+        arguments = (structure.frames, true, known, *points, known)
+        cut, whole = fape(*arguments), fape(*arguments, clamp=None)
+        return ((1 - self.unclamped) * cut + self.unclamped * whole).mean(0)
+
+    def _sidechain(self, structure: Structure, truth: Targets) -> Tensor:
+        seq, atoms = truth.seq.clamp(max=20), structure.atoms[-1]
+        other, other_mask = swap_ambiguous(seq, truth.positions, truth.atom_mask)
+        slots = torch.arange(14, device=seq.device)
+        positions, mask, swapped = rename_ambiguous(
+            atoms,
+            truth.positions,
+            other,
+            truth.atom_mask,
+            other_mask,
+            of_residue("ATOM14_SWAP", seq) != slots,
+        )
+        groups, known = groups_from_atom14(seq, truth.positions, truth.atom_mask)
+        turned = alternative_groups(seq, groups)
+        rot = torch.where(swapped[..., None, None, None], turned.rot, groups.rot)
+        mask = mask & structure.atom_mask
+        return fape(
+            Rigid(structure.groups.rot.flatten(1, 2), structure.groups.trans.flatten(1, 2)),
+            Rigid(rot.flatten(1, 2), groups.trans.flatten(1, 2)),
+            known.flatten(1, 2),
+            atoms.flatten(1, 2),
+            positions.flatten(1, 2),
+            mask.flatten(1, 2),
+        )
+
+
+def repeat(x: Tensor, steps: int) -> Tensor:
+    """The truth once for every refinement step, along the residues."""
+    return x.repeat(1, steps, *(1 for _ in x.shape[2:]))

@@ -1,0 +1,57 @@
+"""Distances between C-beta atoms, as bins."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from alphafold2_pytorch.features import Structure, Targets
+from alphafold2_pytorch.geometry.atoms import cbeta_or_placed
+from alphafold2_pytorch.geometry.precision import float32
+from alphafold2_pytorch.heads.base import HEADS, Head
+from alphafold2_pytorch.layers.init import linear
+from alphafold2_pytorch.ops.runtime import Rows
+from alphafold2_pytorch.streams import Representations
+from alphafold2_pytorch.typing import Float, Tensor
+
+
+@HEADS.register("distogram")
+class DistogramHead(Head):
+    """Logits of the C-beta distance; Jumper et al. (2021) Suppl. Sec. 1.9.8.
+
+    `bins` bins with inner edges from `first`, `spacing` apart (angstrom). By default 37: the first
+    up to 2 A, then steps of 0.5 A, the last beyond 19.5 A. C-beta is placed from N, CA and C where
+    the structure has none.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bins: int = 37,
+        first: float = 2.0,
+        spacing: float = 0.5,
+        share: float = 0.3,
+    ):
+        super().__init__()
+        self.share = share
+        self.norm = nn.LayerNorm(dim)
+        self.to_bins = linear(dim, bins, role="final")
+        edges = first + spacing * torch.arange(bins - 1)
+        self.register_buffer("edges", edges, persistent=False)
+        self.rows = Rows()
+
+    def forward(self, x: Representations) -> Float[Tensor, "b n n k"]:
+        half = self.rows(lambda rows: self.to_bins(self.norm(rows)), x.pair, 2)
+        return half + half.transpose(1, 2)
+
+    @float32
+    def loss(
+        self, output: Float[Tensor, "b n n k"], truth: Targets, structure: Structure | None
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Mean cross entropy over the pairs of different residues whose distance is known."""
+        points, known = cbeta_or_placed(truth.seq, truth.positions, truth.atom_mask)
+        pairs = known[:, :, None] & known[:, None, :]
+        pairs = pairs & ~torch.eye(known.shape[1], dtype=torch.bool, device=known.device)
+        difference = points[:, :, None] - points[:, None]
+        bins = torch.bucketize(difference.square().sum(-1), self.edges.square())
+        error = F.cross_entropy(output.movedim(-1, 1), bins, reduction="none")
+        return {"distogram": (error * pairs).sum() / pairs.sum().clamp(min=1)}

@@ -1,0 +1,31 @@
+"""What the last cycle found becomes part of this cycle's input."""
+
+from torch import nn
+
+from alphafold2_pytorch.geometry.atoms import distance_bins
+from alphafold2_pytorch.layers.init import linear
+from alphafold2_pytorch.streams import Recycled
+from alphafold2_pytorch.typing import Float, Tensor
+
+
+class RecyclingEmbedding(nn.Module):
+    """Norms of the last pair representation and MSA row, and binned C-beta distances.
+
+    Jumper et al. (2021) Suppl. Alg. 32. `distances` is False for a model without coordinates.
+    """
+
+    def __init__(self, dim: int, dim_msa: int, distances: bool, bins: int = 15):
+        super().__init__()
+        self.norm_pair, self.norm_msa = nn.LayerNorm(dim), nn.LayerNorm(dim_msa)
+        self.bins = bins
+        self.distances = linear(bins, dim) if distances else None
+
+    def pair(self, recycled: Recycled) -> Float[Tensor, "b n n d"]:
+        update = self.norm_pair(recycled.pair)
+        if self.distances is not None and recycled.cbeta is not None:
+            binned = distance_bins(recycled.cbeta, first=3.25, last=20.75, bins=self.bins)
+            update = update + self.distances(binned.to(update.dtype))
+        return update
+
+    def msa_first(self, recycled: Recycled) -> Float[Tensor, "b n d_msa"] | None:
+        return None if recycled.msa_first is None else self.norm_msa(recycled.msa_first)

@@ -1,0 +1,39 @@
+"""Gated multi-head attention along one axis, the layer under every attention of the library."""
+
+from einops import rearrange
+from torch import nn
+
+from alphafold2_pytorch.layers.init import linear
+from alphafold2_pytorch.ops import Attend
+from alphafold2_pytorch.typing import Bool, Float, Tensor
+
+
+class GatedAttention(nn.Module):
+    """Attention over axis 2, each entry of axis 1 on its own, with a sigmoid gate on the result.
+
+    Expects normed input. Jumper et al. (2021) Suppl. Alg. 7 (and 8, 13, 14: who is a row, and
+    which bias is added, is the caller's business).
+    """
+
+    def __init__(self, dim: int, heads: int, dim_head: int, dropout: float = 0.0):
+        super().__init__()
+        inner = heads * dim_head
+        self.heads = heads
+        self.q = linear(dim, inner, bias=False)
+        self.kv = linear(dim, 2 * inner, bias=False)
+        self.gate = linear(dim, inner, role="gate")
+        self.out = linear(inner, dim, role="final")
+        self.attend = Attend(dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b r n d"],
+        mask: Bool[Tensor, "b r m"] | None = None,
+        bias: Float[Tensor, "b h n m"] | None = None,
+        context: Float[Tensor, "b r m d"] | None = None,
+    ) -> Float[Tensor, "b r n d"]:
+        context = x if context is None else context
+        q = rearrange(self.q(x), "b r n (h d) -> b r h n d", h=self.heads)
+        k, v = rearrange(self.kv(context), "b r n (two h d) -> two b r h n d", two=2, h=self.heads)
+        out = rearrange(self.attend(q, k, v, bias, mask), "b r h n d -> b r n (h d)")
+        return self.out(out * self.gate(x).sigmoid())

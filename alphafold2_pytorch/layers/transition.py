@@ -1,0 +1,26 @@
+"""The feed-forward update of every entry on its own."""
+
+import torch.nn.functional as F
+from torch import nn
+
+from alphafold2_pytorch.layers.init import linear
+from alphafold2_pytorch.ops.runtime import Rows
+from alphafold2_pytorch.typing import Float, Tensor
+
+
+class Transition(nn.Module):
+    """Norm, widen by `widen`, ReLU, back; Jumper et al. (2021) Suppl. Alg. 9 and 15."""
+
+    def __init__(self, dim: int, widen: int = 4, dropout: float = 0.0):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.wide = linear(dim, dim * widen, role="relu")
+        self.out = linear(dim * widen, dim, role="final")
+        self.dropout = nn.Dropout(dropout)
+        self.widen, self.rows = widen, Rows()
+
+    def forward(self, x: Float[Tensor, "b i j d"]) -> Float[Tensor, "b i j d"]:
+        return self.rows(self._update, x, 2 * self.widen)
+
+    def _update(self, x: Tensor) -> Tensor:
+        return self.out(self.dropout(F.relu(self.wide(self.norm(x)))))

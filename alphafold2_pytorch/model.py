@@ -1,0 +1,232 @@
+"""`Alphafold2`: embeddings, trunk, heads and structure module, in the order of one trip."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from alphafold2_pytorch.config import Alphafold2Config, Runtime
+from alphafold2_pytorch.data.featurize import featurize
+from alphafold2_pytorch.features import Features, Prediction
+from alphafold2_pytorch.geometry.atoms import pseudo_beta
+from alphafold2_pytorch.heads import HEADS
+from alphafold2_pytorch.inputs import InputEmbedding
+from alphafold2_pytorch.layers.init import linear
+from alphafold2_pytorch.ops import set_runtime
+from alphafold2_pytorch.streams import Recycled, Representations, Streams
+from alphafold2_pytorch.structure import STRUCTURES
+from alphafold2_pytorch.trunk import Trunk
+from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
+from alphafold2_pytorch.weights.io import embedded_weights, load_weights
+
+log = logging.getLogger(__name__)
+
+
+class Alphafold2(nn.Module):
+    """One network from sequence and alignment to distances and, if wanted, coordinates.
+
+    `Alphafold2(dim=64, depth=2)` or `Alphafold2(Alphafold2Config(...))`; see `Alphafold2Config`
+    for the keywords. `forward` is one cycle on plain tensors, `predict` the whole trip on
+    `Features`, `fold` starts from letters. Jumper et al. (2021).
+    """
+
+    def __init__(self, config: Alphafold2Config | None = None, **keywords):
+        super().__init__()
+        if config is not None and keywords:
+            raise TypeError(f"give a config or keywords, not both (got {sorted(keywords)})")
+        self.config = config = config or Alphafold2Config(**keywords)
+        self.inputs = InputEmbedding(config)
+        self.trunk = Trunk(config)
+        self.single = self.structure = None
+        if config.predict_coords:
+            self.single = SingleProjection(config)
+            self.structure = STRUCTURES[config.structure_module_type].from_config(config)
+        self.heads = nn.ModuleDict(
+            {
+                name: head.from_config(config, name)
+                for name, head in sorted(HEADS.entries.items())
+                if head.reads == "trunk" or config.predict_coords
+            }
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path | None = None, runtime: Runtime | None = None
+    ) -> "Alphafold2":
+        """A model with the weights of a file, by default the small ones that come with the package.
+
+        In eval mode, on the CPU. `FileNotFoundError` or `ValueError` say what is wrong with a file.
+        """
+        path = embedded_weights() if path is None else path
+        state, config, _ = load_weights(path)
+        model = cls(config)
+        wanted = model.state_dict()
+        wrong = [
+            f"{name} {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
+            for name in wanted.keys() & state.keys()
+            if state[name].shape != wanted[name].shape
+        ]
+        wrong += [f"{name} missing" for name in wanted.keys() - state.keys()]
+        wrong += [f"{name} unknown" for name in state.keys() - wanted.keys()]
+        wrong += [
+            f"{name} not finite"
+            for name, tensor in state.items()
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+        ]
+        if wrong:
+            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            raise ValueError(
+                f"{str(path)!r} does not fit its configuration: {', '.join(sorted(wrong)[:3])}{more}"
+            )
+        model.load_state_dict(state)
+        set_runtime(model, runtime or Runtime())
+        return model.eval()
+
+    def forward(
+        self,
+        seq: Int[Tensor, "b n"],
+        msa: Int[Tensor, "b s m"] | None = None,
+        *,
+        mask: Bool[Tensor, "b n"] | None = None,
+        msa_mask: Bool[Tensor, "b s m"] | None = None,
+    ) -> Tensor:
+        """One cycle: distogram logits `b n n 37`, or with `predict_coords` atoms `b (n 3) 3`.
+
+        The atoms are N, CA, C of one residue after the other, in angstrom. Distogram bins: up to
+        2 A, then steps of 0.5 A, beyond 19.5 A. Without an MSA the sequence is its own only row.
+        `ValueError` for tokens out of range and shapes that do not fit.
+        """
+        mask = torch.ones_like(seq, dtype=torch.bool) if mask is None else mask
+        if msa is None:
+            msa, msa_mask = seq[:, None], mask[:, None]
+        features = Features(
+            seq=seq,
+            residue_index=torch.arange(seq.shape[1], device=seq.device).expand_as(seq),
+            mask=mask,
+            msa=msa,
+            deletions=torch.zeros(msa.shape, device=seq.device),
+            msa_mask=torch.ones_like(msa, dtype=torch.bool) if msa_mask is None else msa_mask,
+        )
+        prediction = self.predict(features)
+        if prediction.structure is None:
+            return prediction.outputs["distogram"]
+        return prediction.structure.atoms[-1, :, :, :3].flatten(1, 2)
+
+    def predict(
+        self,
+        features: Features,
+        recycles: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Prediction:
+        """`recycles` + 1 cycles over a batch; gradients flow through the last one only.
+
+        `progress` is called with (cycles done, cycles) after each. `FloatingPointError` if the
+        result is not finite. Jumper et al. (2021) Suppl. Alg. 2 and 30.
+        """
+        self._check(features)
+        if recycles < 0:
+            raise ValueError(f"recycles must be at least 0, got {recycles}")
+        recycled = self.inputs.first(features)
+        for cycle in range(recycles + 1):
+            last = cycle == recycles
+            with torch.set_grad_enabled(torch.is_grad_enabled() and last):
+                x = self._cycle(features, recycled)
+                recycled = self._recycle(features, x)
+            if progress:
+                progress(cycle + 1, recycles + 1)
+        outputs = {name: head(x) for name, head in self.heads.items()}
+        return Prediction(features, outputs, x.structure, self.heads["distogram"].edges)
+
+    def fold(
+        self,
+        sequence: str,
+        msa: "str | Path | Sequence[str] | None" = None,
+        recycles: int = 3,
+        seed: int = 0,
+        max_rows: int = 256,
+        progress: Callable[[int, int], None] | None = None,
+        name: str = "query",
+    ) -> Prediction:
+        """Fold one chain from its letters and, if there is one, its alignment.
+
+        `msa`: a3m text, a path of an a3m or Stockholm file, or rows as in a3m (the first one the
+        query); of more than `max_rows` rows a seeded sample is read. Runs where the model is, in
+        eval mode without gradients; the same seed gives the same result. `FloatingPointError`
+        if the result is not finite.
+        """
+        features = featurize(sequence, msa, max_rows=max_rows, seed=seed)
+        device = next(self.parameters()).device
+        was_training = self.training
+        try:
+            with torch.no_grad():
+                prediction = self.eval().predict(
+                    Features.stack([features]).to(device), recycles, progress
+                )
+        finally:
+            self.train(was_training)
+        for what, value in {**prediction.outputs, "single": prediction.structure}.items():
+            if isinstance(value, Tensor) and not torch.isfinite(value).all():
+                raise FloatingPointError(f"the result {what!r} is not finite")
+        return Prediction(**{**vars(prediction), "name": name})
+
+    def _cycle(self, features: Features, recycled: Recycled) -> Representations:
+        streams = self.trunk(self.inputs(features, recycled))
+        pair, mask = streams.pair, features.mask
+        if self.structure is None:
+            return Representations(None, pair, streams.msa, mask)
+        single = self.single(streams)
+        structure = self.structure(single, pair, mask, features.seq)
+        return Representations(single, pair, streams.msa, mask, structure)
+
+    def _recycle(self, features: Features, x: Representations) -> Recycled:
+        cbeta = None
+        if x.structure is not None:
+            seq = features.seq.clamp(max=20)
+            cbeta, _ = pseudo_beta(seq, x.structure.atoms[-1].detach(), x.structure.atom_mask)
+        aligned = x.msa.shape[2] == features.seq.shape[1]
+        return Recycled(x.pair.detach(), x.msa[:, 0].detach() if aligned else None, cbeta)
+
+    def _check(self, features: Features) -> None:
+        tokens = self.config.num_tokens
+        for name in ("seq", "msa"):
+            values = getattr(features, name)
+            if values.numel() == 0:
+                raise ValueError(f"{name} is empty: its shape is {tuple(values.shape)}")
+            low, high = int(values.min()), int(values.max())
+            if low < 0 or high >= tokens:
+                raise ValueError(f"{name} has tokens {low} to {high}; possible are 0 to {tokens - 1}")
+        shapes = {
+            "mask": features.seq.shape,
+            "residue_index": features.seq.shape,
+            "msa_mask": features.msa.shape,
+            "deletions": features.msa.shape,
+        }
+        for name, shape in shapes.items():
+            if (came := getattr(features, name).shape) != shape:
+                raise ValueError(f"{name} must have the shape {tuple(shape)}, got {tuple(came)}")
+        if features.msa.shape[0] != features.seq.shape[0]:
+            raise ValueError(
+                f"seq is a batch of {features.seq.shape[0]}, msa of {features.msa.shape[0]}"
+            )
+
+
+class SingleProjection(nn.Module):
+    """What is known of each residue alone: its row of the MSA and its diagonal pair.
+
+    Jumper et al. (2021) Suppl. Alg. 6 line 12 has the first; the second also serves an MSA that is
+    not aligned to the sequence.
+    """
+
+    def __init__(self, config: Alphafold2Config):
+        super().__init__()
+        width = config.structure_module_dim
+        self.from_msa = linear(config.width_msa, width)
+        self.from_pair = nn.Sequential(nn.LayerNorm(config.dim), linear(config.dim, width))
+
+    def forward(self, x: Streams) -> Float[Tensor, "b n d_single"]:
+        single = self.from_pair(torch.diagonal(x.pair, dim1=1, dim2=2).transpose(1, 2))
+        if x.msa.shape[2] == x.pair.shape[1]:
+            single = single + self.from_msa(x.msa[:, 0])
+        return single

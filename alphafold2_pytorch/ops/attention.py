@@ -1,0 +1,49 @@
+"""Attention with one pair bias that broadcasts over rows and one key mask."""
+
+from alphafold2_pytorch.ops.backends import BACKENDS
+from alphafold2_pytorch.ops.runtime import Operation
+from alphafold2_pytorch.typing import Bool, Float, Tensor
+
+AUTO = ("matmul", "sdpa", "reference")  # the first that does not refuse
+
+
+class Attend(Operation):
+    """softmax(q k / sqrt(d) + bias) v over the keys that `mask` keeps; zero where it keeps none.
+
+    `dropout` falls on the attention weights, in training only. `ValueError` if the backend that
+    `Runtime(attention=...)` names refuses the input.
+    """
+
+    def __init__(self, dropout: float = 0.0):
+        super().__init__()
+        self.dropout = dropout
+
+    def forward(
+        self,
+        q: Float[Tensor, "b r h n d"],
+        k: Float[Tensor, "b r h m d"],
+        v: Float[Tensor, "b r h m d"],
+        bias: Float[Tensor, "b h n m"] | None = None,
+        mask: Bool[Tensor, "b r m"] | None = None,
+    ) -> Float[Tensor, "b r h n d"]:
+        backend = self._choose(q)
+        dropout = self.dropout if self.training else 0.0
+
+        def run(start: int, stop: int) -> Tensor:
+            rows = slice(start, stop)
+            keep = None if mask is None else mask[:, rows]
+            return backend.run(q[:, rows], k[:, rows], v[:, rows], bias, keep, dropout)
+
+        rows = q.shape[1]
+        weights_bytes = 2 * (q[:, 0, :, :, 0].numel() * k.shape[3] * q.element_size())
+        out = self.chunked(run, rows, weights_bytes, 1)
+        if mask is None:
+            return out
+        return out * mask.any(-1)[:, :, None, None, None]
+
+    def _choose(self, q: Tensor):
+        named = self.runtime.attention
+        for name in AUTO if named == "auto" else (named,):
+            if (refusal := BACKENDS[name].refuses(q)) is None:
+                return BACKENDS[name]
+        raise ValueError(f"attention backend {name!r} refuses this input: {refusal}")

@@ -1,0 +1,29 @@
+"""What an attention kernel has to offer."""
+
+from typing import Protocol
+
+from alphafold2_pytorch.registry import Registry
+from alphafold2_pytorch.typing import Bool, Float, Tensor
+
+
+class Backend(Protocol):
+    """A kernel: `refuses` says in words why it cannot run, or None; `run` computes.
+
+    The value that stands for minus infinity exists only in these files.
+    """
+
+    @staticmethod
+    def refuses(q: Tensor) -> str | None: ...
+
+    @staticmethod
+    def run(
+        q: Float[Tensor, "b r h n d"],
+        k: Float[Tensor, "b r h m d"],
+        v: Float[Tensor, "b r h m d"],
+        bias: Float[Tensor, "b h n m"] | None,
+        mask: Bool[Tensor, "b r m"] | None,
+        dropout: float,
+    ) -> Float[Tensor, "b r h n d"]: ...
+
+
+BACKENDS: Registry[Backend] = Registry("attention backend")

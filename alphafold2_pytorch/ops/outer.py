@@ -1,0 +1,38 @@
+"""The mean over alignment rows of an outer product, projected."""
+
+import torch
+import torch.nn.functional as F
+
+from alphafold2_pytorch.ops.runtime import Operation
+from alphafold2_pytorch.typing import Bool, Float, Tensor
+
+
+class OuterProduct(Operation):
+    """project(sum over rows of left[s, i] x right[s, j]) / (rows that cover i and j + eps).
+
+    Jumper et al. (2021) Suppl. Alg. 10 with the projection taken before the division, which is
+    DeepMind's order: where no row covers a pair its bias is divided by `eps` too.
+    """
+
+    def forward(
+        self,
+        left: Float[Tensor, "b s n d"],
+        right: Float[Tensor, "b s n e"],
+        keep: Bool[Tensor, "b s n"],
+        weight: Float[Tensor, "o de"],
+        bias: Float[Tensor, " o"],
+        eps: float = 1e-3,
+    ) -> Float[Tensor, "b n n o"]:
+        b, s, n, d = left.shape
+        e = right.shape[-1]
+        columns = right.reshape(b, s, n * e)
+        count = keep.to(left.dtype)
+        rows_in_common = torch.einsum("bsi,bsj->bij", count, count) + eps
+
+        def run(start: int, stop: int) -> Tensor:
+            part = left[:, :, start:stop].reshape(b, s, -1)
+            outer = torch.bmm(part.mT, columns).view(b, stop - start, d, n, e)
+            outer = outer.transpose(2, 3).reshape(b, stop - start, n, d * e)
+            return F.linear(outer, weight, bias) / rows_in_common[:, start:stop, :, None]
+
+        return self.chunked(run, n, 2 * b * d * n * e * left.element_size(), 1)

@@ -1,0 +1,49 @@
+"""How operations learn how to run, and the one loop over chunks."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from alphafold2_pytorch.config import Runtime
+from alphafold2_pytorch.typing import Tensor
+
+
+class Operation(nn.Module):
+    """A module without parameters whose speed and memory, never its numbers, `runtime` decides."""
+
+    runtime = Runtime()  # written by `set_runtime`, by nobody else
+
+    def chunked(
+        self, run: Callable[[int, int], Tensor], length: int, bytes_each: int, dim: int
+    ) -> Tensor:
+        """`run(start, stop)` over all of `length`, in pieces of about `runtime.chunk_bytes`.
+
+        Pieces only save memory where autograd does not keep them: with gradients there is one.
+        """
+        size = max(1, self.runtime.chunk_bytes // max(bytes_each, 1))
+        if torch.is_grad_enabled() or size >= length:
+            return run(0, length)
+        out = None
+        for start in range(0, length, size):
+            piece = run(start, min(start + size, length))
+            if out is None:
+                out = piece.new_empty(*piece.shape[:dim], length, *piece.shape[dim + 1 :])
+            out.narrow(dim, start, piece.shape[dim]).copy_(piece)
+        return out
+
+
+class Rows(Operation):
+    """Apply a function of each entry's features to slices of the first spatial axis."""
+
+    def forward(self, run: Callable[[Tensor], Tensor], x: Tensor, growth: int = 1) -> Tensor:
+        """`growth`: how many times larger than `x` the largest temporary of `run` is."""
+        bytes_each = x[:, 0].numel() * x.element_size() * growth
+        return self.chunked(lambda i, j: run(x[:, i:j]), x.shape[1], bytes_each, 1)
+
+
+def set_runtime(model: nn.Module, runtime: Runtime) -> None:
+    """Tell every operation (and the trunk) of a model how to run."""
+    for module in model.modules():
+        if isinstance(getattr(module, "runtime", None), Runtime):
+            module.runtime = runtime  # type: ignore[assignment]

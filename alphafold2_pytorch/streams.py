@@ -1,0 +1,47 @@
+"""What the trunk carries, what heads read, and what the next cycle sees."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from alphafold2_pytorch.features import Structure
+from alphafold2_pytorch.typing import Bool, Float, Tensor
+
+
+@dataclass(frozen=True)
+class Streams:
+    """A mask is True where there is data. The MSA may be longer or shorter than the sequence."""
+
+    pair: Float[Tensor, "b n n d"]
+    msa: Float[Tensor, "b s m d_msa"]
+    pair_mask: Bool[Tensor, "b n n"]
+    msa_mask: Bool[Tensor, "b s m"]
+    owned: bool = False  # True: made by the model itself, so it may be overwritten
+
+    def add(self, stream: str, update: Tensor) -> "Streams":
+        """The only way a stream changes; in place where nobody else can see it."""
+        old = getattr(self, stream)
+        if self.owned and not torch.is_grad_enabled():
+            old += update
+            return self
+        return replace(self, **{stream: old + update})
+
+
+@dataclass(frozen=True)
+class Recycled:
+    """What one cycle hands to the next; no gradient flows back through it."""
+
+    pair: Float[Tensor, "b n n d"]
+    msa_first: Float[Tensor, "b n d_msa"] | None  # None: the MSA is not aligned to the sequence
+    cbeta: Float[Tensor, "b n 3"] | None  # angstrom; None: the model predicts no coordinates
+
+
+@dataclass(frozen=True)
+class Representations:
+    """What heads read: the trunk's results, later joined by the structure."""
+
+    single: Float[Tensor, "b n d_single"] | None  # None: the model predicts no coordinates
+    pair: Float[Tensor, "b n n d"]
+    msa: Float[Tensor, "b s m d_msa"]
+    mask: Bool[Tensor, "b n"]
+    structure: Structure | None = None

@@ -1,0 +1,35 @@
+"""What a structure module has to offer."""
+
+from torch import nn
+
+from alphafold2_pytorch.config import Alphafold2Config
+from alphafold2_pytorch.features import Structure
+from alphafold2_pytorch.registry import Registry
+from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
+
+
+class StructureModule(nn.Module):
+    """Turns representations into atoms; moving the world does not change what it does.
+
+    A module that refines instead of building says `needs_start = True` and then gets `start`.
+    """
+
+    needs_start = False
+
+    @classmethod
+    def from_config(cls, config: Alphafold2Config) -> "StructureModule":
+        """Built from the `structure_module_*` keywords."""
+        raise NotImplementedError(f"{cls.__name__} must say how a config builds it")
+
+    def forward(
+        self,
+        single: Float[Tensor, "b n d_single"],
+        pair: Float[Tensor, "b n n d"],
+        mask: Bool[Tensor, "b n"],
+        seq: Int[Tensor, "b n"],
+        start: Float[Tensor, "b n 3"] | None = None,
+    ) -> Structure:
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+
+STRUCTURES: Registry[StructureModule] = Registry("structure module")
