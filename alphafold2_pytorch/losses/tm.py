@@ -13,7 +13,7 @@ CELLS = 2**21  # seeds x residues that are worked on at once
 
 @torch.no_grad()
 def tm_score(
-    predicted: Float[Tensor, "n 3"], true: Float[Tensor, "n 3"], mask: Bool[Tensor, "n"]
+    predicted: Float[Tensor, "n 3"], true: Float[Tensor, "n 3"], mask: Bool[Tensor, " n"]
 ) -> float:
     """TM-score of C-alphas whose correspondence is known, from 0 to 1, by the best motion found.
 
@@ -31,7 +31,7 @@ def tm_score(
 
 @torch.no_grad()
 def gdt_ts(
-    predicted: Float[Tensor, "n 3"], true: Float[Tensor, "n 3"], mask: Bool[Tensor, "n"]
+    predicted: Float[Tensor, "n 3"], true: Float[Tensor, "n 3"], mask: Bool[Tensor, " n"]
 ) -> float:
     """GDT_TS from 0 to 1: the share of C-alphas within 1, 2, 4 and 8 angstrom, averaged.
 
