@@ -51,10 +51,11 @@ class Example:
 
 
 class Sampler:
-    """Random chains, contiguous crops, MSA rows and recycles (Jumper et al. (2021) Suppl. 1.2, 1.11).
+    """Random chains, contiguous crops, MSA rows and recycles.
 
     A chain is drawn with probability proportional to its length, clipped to 256 ... 512 residues;
     the crop starts anywhere with equal probability; recycles are uniform in 0 ... `max_recycles`.
+    Jumper et al. (2021) Suppl. Sec. 1.2 and Alg. 31.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ class TrainConfig:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a JSON file: {error}") from None
         if not isinstance(values, dict):
-            raise ValueError(f"{path} must hold one JSON object, like {{\"crop\": 96}}")
+            raise ValueError(f'{path} must hold one JSON object, like {{"crop": 96}}')
         return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,7 +92,6 @@ class TrainConfig:
         """The names of the fields in which two runs differ."""
         one, two = self.to_dict(), other.to_dict()
         return [name for name in one if one[name] != two[name]]
-
 
 
 def fit_type(name: str, value: Any, default: Any) -> Any:

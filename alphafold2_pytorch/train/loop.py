@@ -4,12 +4,13 @@ import json
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
+from io import TextIOBase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.data.collate import Batch, Sampler
@@ -54,18 +55,19 @@ def train(
     minutes: float | None = None,
     resume: bool = False,
     device: str = "cpu",
-    console: Console | None = None,
+    log: TextIOBase | None = None,
 ) -> Outcome:
     """Train until step `steps`, or for `minutes`, whichever is first; else to `total_steps`.
 
     Writes to `out`: `metrics.jsonl` (a line a step), `valid.jsonl`, `losses.png`,
     `weights.safetensors` (the moving average, to fold with), `config.json` and `checkpoints/`.
     With `resume` it goes on from the last checkpoint, with the same losses an uninterrupted run on
-    this machine would have; `config` may then be None. An interrupt (Ctrl-C, SIGTERM) saves first.
+    this machine would have; `config` may then be None. Ctrl-C and SIGTERM save first. Progress goes
+    to `log`, by default the terminal.
     Raises `ValueError` for an `out` that already holds a run or one of another configuration or
     data, and `FloatingPointError` naming the loss if a number is not finite.
     """
-    out, console = Path(out), console or Console()
+    out = Path(out)
     saved = find_run(out, resume)
     config = settle_config(config, saved)
     run = Run(config, data, device)
@@ -77,17 +79,12 @@ def train(
         forget_after(out / name, run.step)
     if steps is None and minutes is None:
         steps = config.total_steps
-    parameters = sum(p.numel() for p in run.model.parameters())
-    console.print(
-        f"{parameters:,} parameters, {len(run.chains):,} chains, from step {run.step}, into {out}",
-        highlight=False,
-        soft_wrap=True,
-    )
     with (
         Interrupt() as interrupt,
-        TrainingProgress(console, run.step, steps, minutes) as progress,
+        TrainingProgress(log, run.step, steps, minutes) as progress,
         (out / METRICS).open("a", encoding="utf-8") as metrics,
     ):
+        progress.say(f"{run} into {out}")
         reason = ""
         checkpointed = run.step
         while not reason:
@@ -138,10 +135,14 @@ class Run:
             if name not in self.model.heads:
                 heads = sorted(self.model.heads)
                 raise ValueError(f"share names the head {name!r}; this model has {heads}")
-            self.model.heads[name].share = float(share)
+            self.model.heads[name].share = float(share)  # type: ignore[assignment]
         self.optimizer = make_optimizer(self.model, config)
         self.average = MovingAverage(self.model, config.ema_decay)
         self.validator = Validator(self.model, config, data) if config.validate_every else None
+
+    def __str__(self) -> str:
+        weights = sum(p.numel() for p in self.model.parameters())
+        return f"{weights:,} weights, {len(self.chains):,} chains, from step {self.step}"
 
     def take_step(self) -> dict[str, Any]:
         """One update of the weights; returns its line of metrics."""
@@ -155,7 +156,7 @@ class Run:
         for batch in example.parts:
             loss, parts = self.loss(batch, example.recycles)
             loss.backward()
-            norms.append(gradient.add(lambda norm: self.blame(batch, example.recycles, norm)))
+            norms.append(gradient.add(partial(self.blame, batch, example.recycles)))
             for name, value in ({"loss": loss.detach()} | parts).items():
                 losses.setdefault(name, []).append(float(value))
         gradient.write()
@@ -231,7 +232,9 @@ def find_run(out: Path, resume: bool) -> Checkpoint | None:
     """The checkpoint to go on from, None for a fresh start; `ValueError` if `out` is taken."""
     found = list_checkpoints(out)
     if not resume and (found or (out / METRICS).exists()):
-        raise ValueError(f"{out} holds a run: add --resume to go on with it, or name another folder")
+        raise ValueError(
+            f"{out} holds a run: add --resume to go on with it, or name another folder"
+        )
     return load_checkpoint(found[-1]) if found else None
 
 

@@ -41,8 +41,8 @@ class ClippedSum:
     """The mean of the parts' gradients, each scaled down to a norm of at most `clip`.
 
     Clipping each chain before the mean keeps one odd chain from ruling the step: Jumper et al.
-    (2021) Suppl. Sec. 1.11.3. Starts with no `.grad` left of the step before; `add` reads `.grad` and
-    clears it; `write` leaves the mean there.
+    (2021) Suppl. Sec. 1.11.3. It starts by clearing the `.grad` of the step before; `add` reads
+    and clears it; `write` leaves the mean there.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], clip: float, parts: int):

@@ -1,10 +1,8 @@
 """How a run tells where it is: a bar on a terminal, a line now and then in a log file."""
 
 import time
+from io import TextIOBase
 from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 LOG_EVERY = 30.0  # seconds between two lines where no terminal shows the bar
 
@@ -12,8 +10,14 @@ LOG_EVERY = 30.0  # seconds between two lines where no terminal shows the bar
 class TrainingProgress:
     """Shows step, loss (mean of the last 50) and steps per second, until `steps` or `minutes`."""
 
-    def __init__(self, console: Console, first: int, steps: int | None, minutes: float | None):
-        self.console, self.first, self.steps, self.minutes = console, first, steps, minutes
+    def __init__(
+        self, log: TextIOBase | None, first: int, steps: int | None, minutes: float | None
+    ):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = console = Console(file=log)  # type: ignore[arg-type]
+        self.first, self.steps = first, steps
         self.started = self.logged = time.monotonic()
         self.recent: list[float] = []
         self.bar = Progress(
@@ -52,7 +56,9 @@ class TrainingProgress:
         rate = (step - self.first) / max(self.seconds, 1e-9)
         of = f"/{self.steps}" if self.steps is not None else ""
         text = f"step {step}{of}  loss {mean:.4f}  {rate:.2f} steps/s"
-        self.bar.update(self.task, completed=step if self.steps is not None else self.seconds, text=text)
+        self.bar.update(
+            self.task, completed=step if self.steps is not None else self.seconds, text=text
+        )
         if not self.console.is_terminal and (
             step == self.first + 1 or time.monotonic() - self.logged >= LOG_EVERY
         ):

@@ -1,6 +1,7 @@
 import json
 import math
 import struct
+from itertools import pairwise
 
 import pytest
 import torch
@@ -28,8 +29,18 @@ def test_unknown_setting_lists_the_possible_ones():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"crop": 0}, {"crop": 9.5}, {"batch": True}, {"learning_rate": 0}, {"ema_decay": 1.5},
-     {"seed": -1}, {"clip": "much"}, {"max_length": 1.5}, {"exclude_groups": ["a"]}, {"model": 3}],
+    [
+        {"crop": 0},
+        {"crop": 9.5},
+        {"batch": True},
+        {"learning_rate": 0},
+        {"ema_decay": 1.5},
+        {"seed": -1},
+        {"clip": "much"},
+        {"max_length": 1.5},
+        {"exclude_groups": ["a"]},
+        {"model": 3},
+    ],
 )
 def test_senseless_setting_is_named(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
@@ -47,7 +58,7 @@ def test_config_file_survives_a_round_trip(tmp_path):
 @pytest.mark.parametrize("text", ["", "[1]", "{", "\x00"])
 def test_config_file_that_is_no_object_is_refused(tmp_path, text):
     (tmp_path / "c.json").write_text(text)
-    with pytest.raises(ValueError, match="c.json"):
+    with pytest.raises(ValueError, match=r"c.json"):
         TrainConfig.from_file(tmp_path / "c.json")
 
 
@@ -57,7 +68,7 @@ def test_rate_warms_up_then_falls_to_its_floor():
     assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == pytest.approx(1.0)
     assert rates[60] == pytest.approx(0.55)
     assert rates[110] == rates[199] == pytest.approx(0.1)
-    assert all(a > b for a, b in zip(rates[10:110], rates[11:111]))
+    assert all(a > b for a, b in pairwise(rates[10:111]))
 
 
 def test_each_part_is_clipped_before_the_mean():

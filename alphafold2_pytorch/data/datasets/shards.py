@@ -10,11 +10,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alphafold2_pytorch.data.parse.a3m_arrays import parse_a3m_arrays
+from alphafold2_pytorch.chem.residues import decode, encode
+from alphafold2_pytorch.data.parse.a3m import parse_a3m
+from alphafold2_pytorch.data.parse.records import Msa
 from alphafold2_pytorch.features import Features, Targets
 
 COLUMNS = ("id", "split", "kind", "length", "homology_group", "shard", "msa_zip")
-ARRAYS = ("id", "length", "offset", "aatype", "residue_index", "xyz", "xyz_unit", "atom14_mask_bits")
+ARRAYS = (
+    "id",
+    "length",
+    "offset",
+    "aatype",
+    "residue_index",
+    "xyz",
+    "xyz_unit",
+    "atom14_mask_bits",
+)
 ATOM14 = 14
 
 
@@ -141,40 +152,44 @@ class ChainShards:
         entry = self.entries[i]
         shard = self._shard(entry.shard)
         if (row := self._rows[entry.shard].get(entry.id)) is None:
-            raise ValueError(f"shard {entry.shard} has no chain {entry.id}, which index.tsv puts there")
+            raise ValueError(
+                f"shard {entry.shard} has no chain {entry.id}, which index.tsv puts there"
+            )
         start, length = int(shard["offset"][row]), int(shard["length"][row])
         here = slice(start, start + length)
-        seq = shard["aatype"][here]
-        msa, deletions = self._alignment(entry, seq)
-        kept = choose_rows(len(msa), max_rows, generator)
+        tokens = shard["aatype"][here].astype(np.int64)
+        alignment = self._alignment(entry, decode(tokens))
+        kept = choose_rows(len(alignment.rows), max_rows, generator)
+        msa = encode("".join(alignment.rows[row] for row in kept)).reshape(len(kept), length)
         slots = shard["xyz"].shape[1]
         positions = np.zeros((length, ATOM14, 3), dtype=np.float32)
         positions[:, :slots] = shard["xyz"][here] * np.float32(shard["xyz_unit"])
         atom_mask = (shard["atom14_mask_bits"][here, None] >> np.arange(ATOM14)) & 1 == 1
-        seq_tokens = torch.from_numpy(seq.astype(np.int64))
+        seq = torch.from_numpy(tokens)
         index = torch.from_numpy(shard["residue_index"][here].astype(np.int64))
         features = Features(
-            seq=seq_tokens,
+            seq=seq,
             residue_index=index,
             mask=torch.ones(length, dtype=torch.bool),
-            msa=torch.from_numpy(msa[kept].astype(np.int64)),
-            deletions=torch.from_numpy(deletions[kept].astype(np.float32)),
+            msa=torch.from_numpy(msa),
+            deletions=torch.from_numpy(alignment.deletions[kept]),
             msa_mask=torch.ones(len(kept), length, dtype=torch.bool),
         )
-        targets = Targets(seq_tokens, index, torch.from_numpy(positions), torch.from_numpy(atom_mask))
-        return Chain(entry.id, features, targets, len(msa))
+        targets = Targets(seq, index, torch.from_numpy(positions), torch.from_numpy(atom_mask))
+        return Chain(entry.id, features, targets, len(alignment.rows))
 
-    def _alignment(self, entry: Entry, seq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _alignment(self, entry: Entry, sequence: str) -> Msa:
         if not entry.msa_zip:
-            return seq[None], np.zeros((1, len(seq)), dtype=np.int32)
+            return Msa(entry.id, (sequence,), np.zeros((1, len(sequence)), np.float32), ("",))
         where = f"{entry.id}.a3m in {entry.msa_zip}"
         try:
-            msa, deletions = parse_a3m_arrays(self._zips[entry.msa_zip].read(f"{entry.id}.a3m"))
+            text = self._zips[entry.msa_zip].read(f"{entry.id}.a3m").decode("ascii")
+            alignment = parse_a3m(text, entry.id)
         except (ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{where} cannot be read: {error}") from None
-        if msa.shape[1] != len(seq) or (msa[0] != seq).any():
+        if alignment.query != sequence:
             raise ValueError(f"{where}: the first row is not the sequence of the chain")
-        return msa, deletions
+        return alignment
 
 
 def read_index(path: Path) -> list[dict[str, str]]:
