@@ -80,7 +80,7 @@ def _best(moving: Tensor, fixed: Tensor, cutoff: float, score: Callable[[Tensor]
     # A squared distance after any motion is linear in these 16 numbers of a residue, and so are
     # the sums that a superposition needs: both are one product for all seeds.
     outer = (centred[0][:, :, None] * centred[1][:, None, :]).flatten(1)
-    square = sum(each.square().sum(-1, keepdim=True) for each in centred)
+    square = (centred[0].square() + centred[1].square()).sum(-1, keepdim=True)
     terms = torch.cat([outer, *centred, square], dim=-1)  # n 16
     best = torch.zeros((), dtype=torch.float64, device=fixed.device)
     place = torch.arange(length, device=fixed.device)
