@@ -38,11 +38,6 @@ class Alphafold2Config:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
-        for name in ("conv_seq_kernels", "conv_msa_kernels", "dilations", "custom_block_types"):
-            value = getattr(self, name)
-            value = (value,) if isinstance(value, (int, str)) else value
-            freeze = tuple(tuple(v) if isinstance(v, list) else v for v in value)
-            object.__setattr__(self, name, freeze)
         for name in ("dim", "heads", "dim_head", "num_tokens", "structure_module_depth"):
             if not isinstance(value := getattr(self, name), int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
@@ -54,8 +49,8 @@ class Alphafold2Config:
         if self.custom_block_types and self.depth is not None:
             per_layer = 3 if self.use_conv else 2
             raise ValueError(
-                f"custom_block_types lists {len(self.custom_block_types)} blocks, so leave out depth "
-                f"(it counts layers of {per_layer} blocks without that list), got depth={self.depth}"
+                f"custom_block_types lists {len(self.custom_block_types)} blocks: leave out depth, "
+                f"which counts layers of {per_layer} blocks without a list (got {self.depth})"
             )
         if self.depth is not None and self.depth < 1:
             raise ValueError(f"depth must be at least 1, got {self.depth}")
@@ -89,10 +84,16 @@ class Alphafold2Config:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Alphafold2Config":
         """`ValueError` names keys that no keyword of this version has."""
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
+        known = {f.name: f.default for f in fields(cls)}
+        if unknown := sorted(set(values) - set(known)):
             raise ValueError(f"unknown model keywords {unknown}; possible are {sorted(known)}")
-        return cls(**values)
+        tuples = {k for k in values if isinstance(known[k], tuple)}  # JSON has only lists
+        return cls(**{k: as_tuple(v) if k in tuples else v for k, v in values.items()})
+
+
+def as_tuple(value: Any) -> Any:
+    """Lists, and lists inside them, as tuples."""
+    return tuple(as_tuple(each) for each in value) if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+import torch
+
 from alphafold2_pytorch.registry import Registry
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
@@ -27,3 +29,15 @@ class Backend(Protocol):
 
 
 BACKENDS: Registry[Backend] = Registry("attention backend")
+
+
+def joint_bias(
+    bias: Float[Tensor, "b h n m"] | None, mask: Bool[Tensor, "b r m"] | None, like: Tensor
+) -> Tensor | None:
+    """Bias and mask as one addend of the logits, broadcastable to `b r h n m`."""
+    joint = None if bias is None else bias[:, None]
+    if mask is None:
+        return joint
+    low = torch.finfo(like.dtype).min / 2  # half, so that adding a bias cannot overflow
+    keys = like.new_zeros(mask.shape).masked_fill(~mask, low)[:, :, None, None]
+    return keys if joint is None else keys + joint

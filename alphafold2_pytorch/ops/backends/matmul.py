@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from alphafold2_pytorch.ops.backends.base import BACKENDS
+from alphafold2_pytorch.ops.backends.base import BACKENDS, joint_bias
 
 
 @BACKENDS.register("matmul")
@@ -19,12 +19,7 @@ class Matmul:
         b, r, h, n, d = q.shape
         m = k.shape[3]
         flat = (b * r * h, n, m)
-        start = None
-        if mask is not None:
-            low = torch.finfo(q.dtype).min / 2  # half, so that adding a bias cannot overflow
-            start = torch.where(mask, 0.0, low).to(q.dtype)[:, :, None, None]
-        if bias is not None:
-            start = bias[:, None] if start is None else start + bias[:, None]
+        start = joint_bias(bias, mask, q)
         q, k, v = (x.reshape(b * r * h, -1, d) for x in (q, k, v))
         if start is None:
             logits = torch.bmm(q * d**-0.5, k.mT)

@@ -1,9 +1,8 @@
 """PyTorch's own fused attention."""
 
-import torch
 import torch.nn.functional as F
 
-from alphafold2_pytorch.ops.backends.base import BACKENDS
+from alphafold2_pytorch.ops.backends.base import BACKENDS, joint_bias
 
 
 @BACKENDS.register("sdpa")
@@ -17,13 +16,7 @@ class Sdpa:
     @staticmethod
     def run(q, k, v, bias, mask, dropout):
         b, r, h, n, _ = q.shape
-        joint = None
-        if mask is not None:
-            joint = torch.where(mask, 0.0, torch.finfo(q.dtype).min / 2).to(q.dtype)
-            joint = joint[:, :, None, None]
-        if bias is not None:
-            joint = bias[:, None] if joint is None else joint + bias[:, None]
-        if joint is not None:
+        if (joint := joint_bias(bias, mask, q)) is not None:
             joint = joint.expand(b, r, h, n, k.shape[3]).flatten(0, 1)
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=joint, dropout_p=dropout)

@@ -1,0 +1,39 @@
+"""`alphafold2 train`: train a model on chains in shards."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    data: Annotated[Path, typer.Option(help="Folder with index.tsv, chains/ and msas/.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights, metrics and checkpoints.")],
+    config: Annotated[
+        Path | None, typer.Option(help="JSON file of training settings; the rest is default.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop at this step.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Train a model: losses to metrics.jsonl and losses.png, weights to weights.safetensors.
+
+    Ctrl-C saves before it stops. A run that was killed goes on with --resume, with exactly the
+    losses it would have had.
+    """
+    import torch
+
+    from alphafold2_pytorch.train.config import TrainConfig
+    from alphafold2_pytorch.train.loop import train
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}; choose from auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("there is no CUDA device here; choose cpu or auto")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    settings = TrainConfig.from_file(config) if config is not None else None
+    train(settings, data, out, steps=steps, minutes=minutes, resume=resume, device=device)

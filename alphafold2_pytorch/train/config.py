@@ -1,0 +1,119 @@
+"""Everything that decides what a training run computes, in one JSON file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+DEMO_MODEL = {
+    "dim": 64,
+    "custom_block_types": ("evoformer",) * 4,
+    "heads": 4,
+    "dim_head": 16,
+    "predict_coords": True,
+    "structure_module_dim": 64,
+    "structure_module_depth": 4,
+    "structure_module_heads": 4,
+    "structure_module_dim_head": 16,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run; the defaults train a small model on a CPU.
+
+    Nothing depends on the clock: the learning rate is a function of the step and `total_steps`,
+    the examples of the step and `seed`. Raises `ValueError` for values that make no sense.
+    """
+
+    model: Mapping[str, Any] = field(default_factory=lambda: dict(DEMO_MODEL))  # Alphafold2Config
+    share: Mapping[str, float] = field(default_factory=dict)  # head's name: weight of its loss
+    seed: int = 0
+
+    crop: int = 112  # residues
+    msa_rows: int = 48
+    max_recycles: int = 2  # uniform in 0 ... max_recycles
+    batch: int = 1  # chains a step, one after the other
+    exclude_groups: tuple[int, ...] = ()  # homology groups of index.tsv that stay out
+    min_length: int = 30
+    max_length: int | None = None
+
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    total_steps: int = 10_000  # where the cosine decay reaches its floor
+    floor: float = 0.05  # of the learning rate
+    clip: float = 0.1  # norm of one chain's gradient
+    weight_decay: float = 0.01
+    ema_decay: float = 0.999
+
+    checkpoint_every: int = 200
+    validate_every: int = 0  # 0: never
+    validate_chains: int = 16
+
+    def __post_init__(self):
+        at_least = {"seed": 0, "crop": 1, "msa_rows": 1, "max_recycles": 0, "batch": 1}
+        at_least |= {"min_length": 1, "warmup_steps": 0, "total_steps": 1, "checkpoint_every": 1}
+        at_least |= {"validate_every": 0, "validate_chains": 1}
+        for name, low in at_least.items():
+            if (value := getattr(self, name)) < low:
+                raise ValueError(f"{name} must be at least {low}, got {value}")
+        for name in ("learning_rate", "clip"):
+            if not (value := getattr(self, name)) > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        for name in ("floor", "weight_decay", "ema_decay"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {value}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """From what JSON holds; `ValueError` for unknown keys (it lists all) and wrong types."""
+        defaults = vars(cls())
+        if unknown := sorted(set(values) - set(defaults)):
+            raise ValueError(f"unknown training settings {unknown}; possible are {list(defaults)}")
+        return cls(**{name: fit_type(name, v, defaults[name]) for name, v in values.items()})
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "TrainConfig":
+        """Read a JSON file that sets any of the fields."""
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a JSON file: {error}") from None
+        if not isinstance(values, dict):
+            raise ValueError(f'{path} must hold one JSON object, like {{"crop": 96}}')
+        return cls.from_dict(values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `from_dict` reads, as JSON gives it back (lists for tuples)."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def differences(self, other: "TrainConfig") -> list[str]:
+        """The names of the fields in which two runs differ."""
+        one, two = self.to_dict(), other.to_dict()
+        return [name for name in one if one[name] != two[name]]
+
+
+def fit_type(name: str, value: Any, default: Any) -> Any:
+    """A value from JSON as the type its default has; `ValueError` if it is of another kind."""
+    if default is None:  # the one setting without a default is a length
+        default = 0
+        if value is None:
+            return None
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        if not all(type(each) is int for each in value):
+            raise ValueError(f"{name} must be a list of whole numbers, got {value!r}")
+        return tuple(value)
+    if type(value) is not type(default):
+        kinds = {int: "a whole number", float: "a number", tuple: "a list", dict: "an object"}
+        raise ValueError(f"{name} must be {kinds[type(default)]}, got {value!r}")
+    return frozen(value)
+
+
+def frozen(value: Any) -> Any:
+    """Tuples for lists, all the way down."""
+    if isinstance(value, dict):
+        return {name: frozen(each) for name, each in value.items()}
+    return tuple(map(frozen, value)) if isinstance(value, list) else value

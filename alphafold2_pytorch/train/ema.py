@@ -1,0 +1,33 @@
+"""The moving average of the weights, which predicts better than the weights of any one step."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class MovingAverage:
+    """Exponential moving average of a model's state; early on it forgets faster.
+
+    The decay is min(`decay`, (1 + step) / (10 + step)), so that the random start does not linger.
+    Jumper et al. (2021) Suppl. Sec. 1.11.7 use 0.999.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after `step` steps; what is not a floating number is copied."""
+        keep = min(self.decay, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, 1 - keep)
+            else:
+                self.state[name].copy_(value)
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a saved average."""
+        for name, value in self.state.items():
+            value.copy_(state[name])

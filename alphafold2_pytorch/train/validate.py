@@ -1,0 +1,76 @@
+"""How well the averaged weights do on a few chains that are never trained on."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from alphafold2_pytorch.data.collate import collate
+from alphafold2_pytorch.data.datasets.shards import ChainShards
+from alphafold2_pytorch.geometry.atoms import cbeta_or_placed
+from alphafold2_pytorch.heads import total_loss
+from alphafold2_pytorch.losses.lddt import lddt
+from alphafold2_pytorch.model import Alphafold2
+from alphafold2_pytorch.train.config import TrainConfig
+from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
+
+LONGEST = 192  # residues; longer chains would cost more than they tell
+
+
+class Validator:
+    """Loss, lDDT-CA and long-range contact precision on the same chains of `valid` every time.
+
+    It works on a copy of the model and draws no random numbers, so the run does not notice it.
+    """
+
+    def __init__(self, model: Alphafold2, config: TrainConfig, data: str | Path):
+        self.model, self.config = copy.deepcopy(model).eval(), config
+        out, longest = config.exclude_groups, min(LONGEST, config.max_length or LONGEST)
+        self.chains = ChainShards(data, "valid", exclude_groups=out, max_length=longest)
+        wanted = min(config.validate_chains, len(self.chains))
+        self.chosen = np.linspace(0, len(self.chains) - 1, wanted).round().astype(int)
+
+    @torch.no_grad()
+    def measure(self, state: Mapping[str, Tensor], step: int) -> dict[str, Any]:
+        """Means over the chains, whole, after `max_recycles` recycles."""
+        self.model.load_state_dict(state)
+        device = next(self.model.parameters()).device
+        found: dict[str, list[float]] = {}
+        for i in self.chosen:
+            batch = collate([self.chains.load(int(i), self.config.msa_rows)])
+            truth = batch.targets.to(device)
+            prediction = self.model.predict(batch.features.to(device), self.config.max_recycles)
+            loss, parts = total_loss(self.model.heads, prediction, truth)
+            values = {"loss": loss} | parts
+            points, known = cbeta_or_placed(truth.seq, truth.positions, truth.atom_mask)
+            likely = prediction.contact_probability
+            values["p_at_l"] = contact_precision(likely, points, known, truth.residue_index)
+            if prediction.structure is not None:
+                at = prediction.structure.atoms[-1, :, :, 1], truth.positions[:, :, 1]
+                values["lddt_ca"] = lddt(*at, truth.atom_mask[:, :, 1])
+            for name, value in values.items():
+                found.setdefault(name, []).append(float(value.mean()))
+        means = {name: float(np.nanmean(values)) for name, values in found.items()}
+        return {"step": step, **means, "chains": len(self.chosen)}
+
+
+def contact_precision(
+    probability: Float[Tensor, "b n n"],
+    points: Float[Tensor, "b n 3"],
+    known: Bool[Tensor, "b n"],
+    residue_index: Int[Tensor, "b n"],
+) -> Float[Tensor, " b"]:
+    """How many of the L likeliest pairs, 24 or more residues apart, are nearer than 8 angstrom.
+
+    L counts the known residues; NaN where no pair is far enough apart.
+    """
+    each = []
+    for p, x, keep, index in zip(probability, points, known, residue_index, strict=True):
+        far = (index[None, :] - index[:, None] >= 24) & keep[None, :] & keep[:, None]
+        contact = torch.cdist(x, x)[far] < 8.0
+        best = p[far].topk(min(int(keep.sum()), int(far.sum()))).indices
+        each.append(contact[best].double().mean())
+    return torch.stack(each).float()

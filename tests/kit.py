@@ -1,0 +1,75 @@
+"""Random inputs and the invariants that whole registries are held to, written once."""
+
+import torch
+from torch import nn
+
+from alphafold2_pytorch.config import Alphafold2Config
+from alphafold2_pytorch.features import Features, Targets
+from alphafold2_pytorch.geometry.rigid import Rigid
+from alphafold2_pytorch.geometry.rotations import quaternion_to_rotation
+from alphafold2_pytorch.streams import Streams
+
+TINY = {
+    "dim": 16,
+    "heads": 2,
+    "dim_head": 8,
+    "structure_module_dim": 16,
+    "structure_module_depth": 2,
+    "structure_module_heads": 2,
+    "structure_module_dim_head": 8,
+}
+
+
+def tiny_config(*blocks: str, **keywords) -> Alphafold2Config:
+    return Alphafold2Config(**{**TINY, "custom_block_types": blocks, **keywords})
+
+
+def scrambled(module: nn.Module) -> nn.Module:
+    """Random weights everywhere: what starts at zero would hide its inputs."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return module.eval()
+
+
+def random_rigid(*shape: int, dtype=torch.float64) -> Rigid:
+    rot = quaternion_to_rotation(torch.randn(*shape, 4, dtype=dtype))
+    return Rigid(rot, 10 * torch.randn(*shape, 3, dtype=dtype))
+
+
+def random_streams(
+    n: int = 7, rows: int = 4, columns: int | None = None, dim: int = 16, batch: int = 2
+) -> Streams:
+    """The last residue, the last row and the last column are masked."""
+    columns = columns or n
+    mask = torch.ones(batch, n, dtype=torch.bool)
+    mask[:, -1] = False
+    msa_mask = torch.ones(batch, rows, columns, dtype=torch.bool)
+    msa_mask[:, -1], msa_mask[:, :, -1] = False, False
+    pair, msa = torch.randn(batch, n, n, dim), torch.randn(batch, rows, columns, dim)
+    return Streams(pair, msa, mask[:, :, None] & mask[:, None], msa_mask)
+
+
+def random_features(n: int = 9, rows: int = 4, batch: int = 1, columns: int | None = None):
+    columns = columns or n
+    seq = torch.randint(0, 21, (batch, n))
+    msa = torch.randint(0, 22, (batch, rows, columns))
+    if columns == n:
+        msa[:, 0] = seq
+    return Features(
+        seq=seq,
+        residue_index=torch.arange(n).repeat(batch, 1),
+        mask=torch.ones(batch, n, dtype=torch.bool),
+        msa=msa,
+        deletions=torch.randint(0, 3, (batch, rows, columns)).float(),
+        msa_mask=torch.ones(batch, rows, columns, dtype=torch.bool),
+    )
+
+
+def random_targets(features: Features) -> Targets:
+    """A chain of atoms near each other, all known; X has none but its backbone."""
+    b, n = features.seq.shape
+    centres = 2 * torch.randn(b, n, 1, 3).cumsum(1)
+    positions = centres + torch.randn(b, n, 14, 3)
+    known = torch.ones(b, n, 14, dtype=torch.bool)
+    return Targets(features.seq, features.residue_index, positions, known)

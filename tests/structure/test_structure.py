@@ -1,0 +1,94 @@
+"""Every registered structure module: it moves with the world, and does not see what is masked."""
+
+import pytest
+import torch
+from kit import random_rigid, scrambled, tiny_config
+
+from alphafold2_pytorch.geometry.rigid import Rigid
+from alphafold2_pytorch.structure import STRUCTURES
+from alphafold2_pytorch.structure.ipa import InvariantPointAttention, squared_distances
+
+NAMES = sorted(STRUCTURES.entries)
+
+
+def build(name: str):
+    config = tiny_config("self", predict_coords=True, structure_module_type=name)
+    return scrambled(STRUCTURES[name].from_config(config)).double()
+
+
+def inputs(n=8, batch=2):
+    single, pair = torch.randn(batch, n, 16).double(), torch.randn(batch, n, n, 16).double()
+    return single, pair, torch.ones(batch, n, dtype=torch.bool), torch.randint(0, 20, (batch, n))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_moving_the_start_moves_the_atoms_and_nothing_else(name):
+    module, (single, pair, mask, seq) = build(name), inputs()
+    start = 10 * torch.randn(2, 8, 3).double()
+    shift = torch.tensor([100.0, -50.0, 20.0]).double()
+    here = module(single, pair, mask, seq, start)
+    there = module(single, pair, mask, seq, start + shift)
+    moved = torch.where(here.atom_mask[..., None], here.atoms + shift, 0.0)
+    torch.testing.assert_close(there.atoms, moved, rtol=0, atol=1e-8)
+    torch.testing.assert_close(there.single, here.single)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_masked_residues_change_nothing(name):
+    module, (single, pair, mask, seq) = build(name), inputs()
+    mask[:, -2:] = False
+    noisy_single = torch.where(mask[..., None], single, 100.0)
+    both = mask[:, :, None] & mask[:, None]
+    noisy_pair = torch.where(both[..., None], pair, 100.0)
+    clean, noisy = module(single, pair, mask, seq), module(noisy_single, noisy_pair, mask, seq)
+    torch.testing.assert_close(clean.atoms[:, :, :-2], noisy.atoms[:, :, :-2], rtol=0, atol=1e-9)
+    assert not clean.atom_mask[:, -2:].any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_permuting_residues_permutes_the_atoms(name):
+    module, (single, pair, mask, seq) = build(name), inputs()
+    order = torch.randperm(8)
+    there = module(single[:, order], pair[:, order][:, :, order], mask, seq[:, order])
+    here = module(single, pair, mask, seq)
+    torch.testing.assert_close(there.atoms, here.atoms[:, :, order], rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_residue_is_enough_and_gradients_are_finite(name):
+    module = build(name)
+    single, pair, mask, seq = inputs(n=1, batch=1)
+    module(single, pair, mask, seq).atoms.square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
+
+
+def test_rotating_the_frames_leaves_invariant_point_attention_as_it_is():
+    layer = scrambled(InvariantPointAttention(16, 12, heads=2, dim_head=4)).double()
+    single, pair = torch.randn(2, 6, 16).double(), torch.randn(2, 6, 6, 12).double()
+    frames, mask = random_rigid(2, 6), torch.ones(2, 6, dtype=torch.bool)
+    world = random_rigid(1, 1)
+    moved = world.compose(frames)
+    torch.testing.assert_close(
+        layer(single, pair, frames, mask), layer(single, pair, moved, mask), rtol=0, atol=1e-9
+    )
+
+
+def test_far_from_the_origin_float32_keeps_its_digits():
+    layer = scrambled(InvariantPointAttention(16, 12, heads=2, dim_head=4))
+    single, pair = torch.randn(1, 6, 16), torch.randn(1, 6, 6, 12)
+    near, mask = random_rigid(1, 6, dtype=torch.float32), torch.ones(1, 6, dtype=torch.bool)
+    far = Rigid(near.rot, near.trans + 1000.0)
+    torch.testing.assert_close(
+        layer(single, pair, near, mask), layer(single, pair, far, mask), rtol=1e-2, atol=1e-2
+    )
+
+
+def test_squared_distances_equal_loops():
+    left, right = torch.randn(1, 2, 4, 3, 3).double(), torch.randn(1, 2, 5, 3, 3).double()
+    mask = torch.tensor([[True, True, False, True, True]])
+    out = squared_distances(left, right, mask)
+    for h in range(2):
+        for i in range(4):
+            for j in range(5):
+                slow = sum((left[0, h, i, p] - right[0, h, j, p]).square().sum() for p in range(3))
+                torch.testing.assert_close(out[0, h, i, j], slow)

@@ -1,0 +1,199 @@
+import json
+import math
+import struct
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from alphafold2_pytorch.train import checkpoint as checkpoints
+from alphafold2_pytorch.train.checkpoint import (
+    Checkpoint,
+    gather,
+    list_checkpoints,
+    load_checkpoint,
+    restore,
+    save_checkpoint,
+)
+from alphafold2_pytorch.train.config import TrainConfig
+from alphafold2_pytorch.train.ema import MovingAverage
+from alphafold2_pytorch.train.optim import ClippedSum, learning_rate, make_optimizer
+from alphafold2_pytorch.train.plot import plot_losses, read_jsonl, smooth
+
+
+def test_unknown_setting_lists_the_possible_ones():
+    with pytest.raises(ValueError, match=r"\['corp'\]; possible are .*'crop'"):
+        TrainConfig.from_dict({"corp": 64})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"crop": 0},
+        {"crop": 9.5},
+        {"batch": True},
+        {"learning_rate": 0},
+        {"ema_decay": 1.5},
+        {"seed": -1},
+        {"clip": "much"},
+        {"max_length": 1.5},
+        {"exclude_groups": ["a"]},
+        {"model": 3},
+    ],
+)
+def test_senseless_setting_is_named(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        TrainConfig.from_dict(bad)
+
+
+def test_config_file_survives_a_round_trip(tmp_path):
+    config = TrainConfig(crop=33, exclude_groups=(9240,), share={"plddt": 0.1}, max_length=99)
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(config.to_dict()))
+    assert TrainConfig.from_file(path).differences(config) == []
+    assert TrainConfig(crop=34).differences(TrainConfig()) == ["crop"]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "\x00"])
+def test_config_file_that_is_no_object_is_refused(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(ValueError, match=r"c.json"):
+        TrainConfig.from_file(tmp_path / "c.json")
+
+
+def test_rate_warms_up_then_falls_to_its_floor():
+    config = TrainConfig(learning_rate=1.0, warmup_steps=10, total_steps=110, floor=0.1)
+    rates = [learning_rate(step, config) for step in range(200)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == pytest.approx(1.0)
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[110] == rates[199] == pytest.approx(0.1)
+    assert all(a > b for a, b in pairwise(rates[10:111]))
+
+
+def test_each_part_is_clipped_before_the_mean():
+    p = nn.Parameter(torch.zeros(2))
+    p.grad = torch.tensor([5.0, 5.0])  # of the step before
+    total = ClippedSum([p], clip=1.0, parts=2)
+    assert p.grad is None
+    for gradient in ([30.0, 40.0], [0.3, 0.4]):
+        p.grad = torch.tensor(gradient)
+        norm = total.add(lambda norm: AssertionError())
+    assert norm == pytest.approx(0.5) and p.grad is None
+    total.write()
+    torch.testing.assert_close(p.grad, torch.tensor([0.45, 0.6]))
+
+
+def test_gradient_that_is_not_finite_raises_what_the_caller_says():
+    p = nn.Parameter(torch.zeros(2))
+    total = ClippedSum([p], clip=1.0, parts=1)
+    p.grad = torch.tensor([math.nan, 1.0])
+    with pytest.raises(FloatingPointError, match="here nan"):
+        total.add(lambda norm: FloatingPointError(f"here {norm}"))
+
+
+def test_biases_and_norms_do_not_decay():
+    model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+    groups = make_optimizer(model, TrainConfig(weight_decay=0.5)).param_groups
+    assert [len(g["params"]) for g in groups] == [1, 3]
+    assert [g["weight_decay"] for g in groups] == [0.5, 0.0]
+
+
+def test_average_follows_and_settles_at_its_decay():
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(0.0)
+    average = MovingAverage(model, decay=0.9)
+    model.weight.data.fill_(1.0)
+    average.update(model, 0)
+    assert average.state["weight"].item() == pytest.approx(0.9)  # (1 + 0) / (10 + 0) is kept
+    average.state["weight"].fill_(0.0)
+    average.update(model, 10_000)
+    assert average.state["weight"].item() == pytest.approx(0.1)
+
+
+def make_state(steps=3):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    config = TrainConfig()
+    optimizer, average = make_optimizer(model, config), MovingAverage(model, 0.9)
+    for step in range(steps):
+        advance(model, optimizer, average, step)
+    return model, average, optimizer
+
+
+def advance(model, optimizer, average, step):
+    model.zero_grad()
+    torch.manual_seed(step)
+    model(torch.randn(5, 3)).square().mean().backward()
+    optimizer.step()
+    average.update(model, step)
+
+
+def test_restored_state_goes_on_bit_for_bit(tmp_path):
+    model, average, optimizer = make_state()
+    save_checkpoint(tmp_path, 3, Checkpoint(gather(model, average, optimizer), {"step": 3}))
+    again = make_state(steps=0)
+    restore(load_checkpoint(list_checkpoints(tmp_path)[-1]), again[0], again[1], again[2])
+    for step in range(3, 6):
+        advance(model, optimizer, average, step)
+        advance(again[0], again[2], again[1], step)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again[0].state_dict()[name])
+        assert torch.equal(average.state[name], again[1].state[name])
+
+
+def test_checkpoint_of_another_model_is_refused(tmp_path):
+    model, average, optimizer = make_state()
+    other = nn.Linear(3, 4)
+    saved = Checkpoint(gather(model, average, optimizer), {})
+    with pytest.raises(ValueError, match="another model"):
+        restore(saved, other, MovingAverage(other, 0.9), make_optimizer(other, TrainConfig()))
+
+
+def test_only_two_checkpoints_stay(tmp_path):
+    for step in (1, 2, 30):
+        save_checkpoint(tmp_path, step, Checkpoint({"a": torch.zeros(1)}, {"step": step}))
+    assert [p.name for p in list_checkpoints(tmp_path)] == ["step_00000002", "step_00000030"]
+
+
+def test_write_that_fails_leaves_the_old_checkpoints(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, 1, Checkpoint({"a": torch.ones(1)}, {"step": 1}))
+
+    def full_disk(tensors, path):
+        path.write_bytes(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full_disk)
+    with pytest.raises(OSError):
+        save_checkpoint(tmp_path, 2, Checkpoint({"a": torch.zeros(1)}, {"step": 2}))
+    monkeypatch.undo()
+    assert load_checkpoint(list_checkpoints(tmp_path)[-1]).state == {"step": 1}
+    save_checkpoint(tmp_path, 3, Checkpoint({"a": torch.zeros(1)}, {"step": 3}))
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    folder = save_checkpoint(tmp_path, 1, Checkpoint({"a": torch.ones(9)}, {"step": 1}))
+    (folder / "tensors.safetensors").write_bytes(b"\x80\x04")
+    with pytest.raises(ValueError, match="step_00000001 is damaged"):
+        load_checkpoint(folder)
+
+
+def test_line_cut_off_by_a_kill_is_left_out(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+    assert read_jsonl(path) == [{"step": 1, "loss": 2.0}]
+
+
+def test_smooth_is_the_mean_of_the_last_values():
+    assert smooth([1.0, 2.0, 3.0, 4.0], 2) == [1, 1.5, 2.5, 3.5]
+
+
+def test_plot_is_a_png_of_the_whole_run(tmp_path):
+    pytest.importorskip("matplotlib")
+    lines = [{"step": i, "loss": 9 / i, "distogram": 3 / i, "chains": ["a"]} for i in range(1, 80)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    plot_losses(tmp_path / "metrics.jsonl", tmp_path / "losses.png")
+    data = (tmp_path / "losses.png").read_bytes()
+    assert data.startswith(b"\x89PNG") and struct.unpack(">II", data[16:24]) == (960, 540)
+    assert [p.name for p in tmp_path.glob(".*")] == []
