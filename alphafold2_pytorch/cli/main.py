@@ -19,14 +19,15 @@ from rich.text import Text
 from alphafold2_pytorch import cli
 
 
-def print_error(error: Exception) -> None:
-    """Print one line, `error: ...`, on stderr, however many lines the message has."""
+def print_error(error: Exception, where: str = "") -> None:
+    """Print one line, `error: where: ...`, on stderr, however many lines the message has."""
     message = str(error)
     if isinstance(error, OSError) and error.strerror:
         message = error.strerror + (f": {error.filename}" if error.filename is not None else "")
     elif isinstance(error, MemoryError):
         message = "not enough memory" + (f": {message}" if message else "")
-    text = Text.assemble(("error: ", "bold red"), " ".join(message.split()))
+    where = f"{where}: " if where and where not in message else ""
+    text = Text.assemble(("error: ", "bold red"), where + " ".join(message.split()))
     Console(stderr=True, soft_wrap=True, highlight=False).print(text)
 
 

@@ -6,19 +6,19 @@ import numpy as np
 
 from alphafold2_pytorch.data.parse.records import Msa, Sequence, plain_letters
 
-LEAST_IDENTITY = 0.5  # below, two sequences are hardly the same protein
+LEAST_IDENTITY = 0.7  # below, two sequences are hardly the same protein
 
 
 def match_residues(first: str, second: str) -> np.ndarray:
     """Pairs of positions (int64 [pairs, 2]) that a global alignment puts together, in order.
 
-    Affine gap costs: a match scores 2, a mismatch -2, opening a gap -4, each residue in it -1.
+    Affine gap costs: a match scores 2, a mismatch -2, opening a gap -6, each residue in it -1.
     Positions count from 0; what stands opposite a gap is left out.
     """
     import gemmi
 
     scoring = gemmi.AlignmentScoring()
-    scoring.match, scoring.mismatch, scoring.gapo, scoring.gape = 2, -2, -4, -1
+    scoring.match, scoring.mismatch, scoring.gapo, scoring.gape = 2, -2, -6, -1
     result = gemmi.align_string_sequences(list(first), list(second), [], scoring)
     tops, bottoms = result.formatted(first, second).split("\n")[::2][:2]
     top = np.array(list(tops)) != "-"
@@ -38,7 +38,7 @@ def align_to_query(msa: Msa, sequence: str | Sequence) -> Msa:
 
     For a chain that differs a little from the query of its alignment: residues that the alignment
     lacks become columns of gaps, columns that the chain lacks become insertions. `ValueError` where
-    less than half of the shorter sequence agrees.
+    less than 70 % of the shorter sequence agrees.
     """
     chain = sequence if isinstance(sequence, Sequence) else Sequence(msa.name, sequence)
     msa = msa.on_query()
