@@ -49,8 +49,8 @@ class Alphafold2Config:
         if self.custom_block_types and self.depth is not None:
             per_layer = 3 if self.use_conv else 2
             raise ValueError(
-                f"custom_block_types lists {len(self.custom_block_types)} blocks, so leave out depth "
-                f"(it counts layers of {per_layer} blocks without that list), got depth={self.depth}"
+                f"custom_block_types lists {len(self.custom_block_types)} blocks: leave out depth, "
+                f"which counts layers of {per_layer} blocks without a list (got {self.depth})"
             )
         if self.depth is not None and self.depth < 1:
             raise ValueError(f"depth must be at least 1, got {self.depth}")

@@ -5,7 +5,7 @@ Every field says its shape once; crop, pad, stack and `to` are read off that ann
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,7 +21,7 @@ class TensorGroup:
 
     def dims(self, name: str) -> list[str]:
         """The dimension names of one field, without the leading `*b`."""
-        kind = next(f.type for f in fields(self) if f.name == name)  # type: ignore[arg-type]
+        kind: Any = next(f.type for f in fields(self) if f.name == name)  # type: ignore[arg-type]
         return [dim for dim in kind.dim_str.split() if not dim.startswith("*")]
 
     def _axes(self, dim: str):
@@ -49,7 +49,9 @@ class TensorGroup:
             old = longer[name]
             missing = length - old.shape[axis]
             if missing < 0:
-                raise ValueError(f"cannot pad {name} of {old.shape[axis]} along {dim!r} to {length}")
+                raise ValueError(
+                    f"cannot pad {name} of {old.shape[axis]} along {dim!r} to {length}"
+                )
             shape = list(old.shape)
             shape[axis] = missing
             longer[name] = torch.cat([old, old.new_zeros(shape)], dim=axis)
@@ -159,7 +161,7 @@ class Prediction:
 
     def _structure(self) -> Structure:
         if self.structure is None:
-            raise ValueError("this model predicts no coordinates: build it with predict_coords=True")
+            raise ValueError("no coordinates: build the model with predict_coords=True")
         return self.structure
 
     def _chain(self, index: int) -> dict:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -12,11 +13,12 @@ from alphafold2_pytorch.data.featurize import featurize
 from alphafold2_pytorch.features import Features, Prediction
 from alphafold2_pytorch.geometry.atoms import pseudo_beta
 from alphafold2_pytorch.heads import HEADS
+from alphafold2_pytorch.heads.distogram import DistogramHead
 from alphafold2_pytorch.inputs import InputEmbedding
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.ops import set_runtime
 from alphafold2_pytorch.streams import Recycled, Representations, Streams
-from alphafold2_pytorch.structure import STRUCTURES
+from alphafold2_pytorch.structure import STRUCTURES, StructureModule
 from alphafold2_pytorch.trunk import Trunk
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 from alphafold2_pytorch.weights.io import embedded_weights, load_weights
@@ -39,7 +41,8 @@ class Alphafold2(nn.Module):
         self.config = config = config or Alphafold2Config(**keywords)
         self.inputs = InputEmbedding(config)
         self.trunk = Trunk(config)
-        self.single = self.structure = None
+        self.single: SingleProjection | None = None
+        self.structure: StructureModule | None = None
         if config.predict_coords:
             self.single = SingleProjection(config)
             self.structure = STRUCTURES[config.structure_module_type].from_config(config)
@@ -77,9 +80,8 @@ class Alphafold2(nn.Module):
         ]
         if wrong:
             more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            raise ValueError(
-                f"{str(path)!r} does not fit its configuration: {', '.join(sorted(wrong)[:3])}{more}"
-            )
+            told = ", ".join(sorted(wrong)[:3]) + more
+            raise ValueError(f"{str(path)!r} does not fit its configuration: {told}")
         model.load_state_dict(state)
         set_runtime(model, runtime or Runtime())
         return model.eval()
@@ -137,7 +139,8 @@ class Alphafold2(nn.Module):
             if progress:
                 progress(cycle + 1, recycles + 1)
         outputs = {name: head(x) for name, head in self.heads.items()}
-        return Prediction(features, outputs, x.structure, self.heads["distogram"].edges)
+        edges = cast(DistogramHead, self.heads["distogram"]).edges
+        return Prediction(features, outputs, x.structure, edges)
 
     def fold(
         self,
@@ -174,7 +177,7 @@ class Alphafold2(nn.Module):
     def _cycle(self, features: Features, recycled: Recycled) -> Representations:
         streams = self.trunk(self.inputs(features, recycled))
         pair, mask = streams.pair, features.mask
-        if self.structure is None:
+        if self.single is None or self.structure is None:
             return Representations(None, pair, streams.msa, mask)
         single = self.single(streams)
         structure = self.structure(single, pair, mask, features.seq)
@@ -196,7 +199,9 @@ class Alphafold2(nn.Module):
                 raise ValueError(f"{name} is empty: its shape is {tuple(values.shape)}")
             low, high = int(values.min()), int(values.max())
             if low < 0 or high >= tokens:
-                raise ValueError(f"{name} has tokens {low} to {high}; possible are 0 to {tokens - 1}")
+                raise ValueError(
+                    f"{name} has tokens {low} to {high}; possible are 0 to {tokens - 1}"
+                )
         shapes = {
             "mask": features.seq.shape,
             "residue_index": features.seq.shape,

@@ -63,7 +63,9 @@ def test_eval_is_deterministic_and_recycling_changes_the_result():
     model, features = build("evoformer", predict_coords=True), random_features()
     one, again = (model.predict(features, recycles=1) for _ in range(2))
     assert torch.equal(one.structure.atoms, again.structure.atoms)
-    assert not torch.allclose(one.outputs["distogram"], model.predict(features).outputs["distogram"])
+    assert not torch.allclose(
+        one.outputs["distogram"], model.predict(features).outputs["distogram"]
+    )
 
 
 @pytest.mark.parametrize("coords", [False, True])

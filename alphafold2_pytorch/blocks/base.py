@@ -26,3 +26,4 @@ class Block(nn.Module):
 
 
 BLOCKS: Registry[Block] = Registry("trunk block")
+register_block = BLOCKS.register

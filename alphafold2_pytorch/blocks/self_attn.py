@@ -35,7 +35,7 @@ class PairAxialAttention(nn.Module):
 
 @BLOCKS.register("self")
 class SelfAttention(Block):
-    """Axial attention over rows and columns, then a transition, first of the pairs, then the MSA."""
+    """Axial attention over rows and columns and a transition, of the pairs, then of the MSA."""
 
     def __init__(
         self,

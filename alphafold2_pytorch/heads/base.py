@@ -1,6 +1,6 @@
 """What a head has to offer, and the sum of their losses."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -42,7 +42,7 @@ HEADS: Registry[Head] = Registry("head")
 def required(structure: Structure | None, head: str) -> Structure:
     """The structure, or `ValueError` if the model predicts none."""
     if structure is None:
-        raise ValueError(f"head {head!r} needs a structure: build the model with predict_coords=True")
+        raise ValueError(f"head {head!r} needs a structure: use predict_coords=True")
     return structure
 
 
@@ -55,7 +55,8 @@ def total_loss(
     """
     total = torch.zeros((), device=truth.positions.device)
     parts: dict[str, Tensor] = {}
-    for name, head in heads.items():
+    for name, module in heads.items():
+        head = cast(Head, module)
         each = head.loss(prediction.outputs[name], truth, prediction.structure)
         for part, value in each.items():
             if not torch.isfinite(value):

@@ -70,19 +70,17 @@ class CoordsHead(Head):
         true, other, known = torsions_from_atom14(
             seq, truth.positions, truth.atom_mask, truth.residue_index
         )
+        residues = structure.atom_mask[..., 1]
         parts["torsion"], parts["torsion_norm"] = torsion_loss(
-            structure.torsions.movedim(0, 1).flatten(1, 2),
-            structure.raw_torsions.movedim(0, 1).flatten(1, 2),
-            *(repeat(x, len(structure.torsions)) for x in (true, other, known)),
-            repeat(structure.atom_mask[..., 1], len(structure.torsions)),
+            structure.torsions, structure.raw_torsions, true, other, known, residues
         )
         return {name: self.weights[name] * value.mean() for name, value in parts.items()}
 
     def _backbone(self, structure: Structure, truth: Targets) -> Tensor:
         known = truth.atom_mask[..., :3].all(-1)
         true = backbone_frames(truth.positions)
-        points = structure.frames.trans, true.trans
-        arguments = (structure.frames, true, known, *points, known)
+        found = structure.frames
+        arguments = (found, true, known, found.trans, true.trans, known)
         cut, whole = fape(*arguments), fape(*arguments, clamp=None)
         return ((1 - self.unclamped) * cut + self.unclamped * whole).mean(0)
 
@@ -110,8 +108,3 @@ class CoordsHead(Head):
             positions.flatten(1, 2),
             mask.flatten(1, 2),
         )
-
-
-def repeat(x: Tensor, steps: int) -> Tensor:
-    """The truth once for every refinement step, along the residues."""
-    return x.repeat(1, steps, *(1 for _ in x.shape[2:]))

@@ -23,6 +23,8 @@ class DistogramHead(Head):
     the structure has none.
     """
 
+    edges: Tensor  # angstrom, between the bins
+
     def __init__(
         self,
         dim: int,

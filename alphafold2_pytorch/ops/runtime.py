@@ -24,11 +24,11 @@ class Operation(nn.Module):
         size = max(1, self.runtime.chunk_bytes // max(bytes_each, 1))
         if torch.is_grad_enabled() or size >= length:
             return run(0, length)
-        out = None
-        for start in range(0, length, size):
+        piece = run(0, size)
+        out = piece.new_empty(*piece.shape[:dim], length, *piece.shape[dim + 1 :])
+        out.narrow(dim, 0, size).copy_(piece)
+        for start in range(size, length, size):
             piece = run(start, min(start + size, length))
-            if out is None:
-                out = piece.new_empty(*piece.shape[:dim], length, *piece.shape[dim + 1 :])
             out.narrow(dim, start, piece.shape[dim]).copy_(piece)
         return out
 

@@ -56,7 +56,7 @@ def load_weights(
             "files that `alphafold2 train` or `save_weights` wrote"
         ) from None
     if "config" not in metadata:
-        raise ValueError(f"{str(path)!r} carries no model configuration: not weights of this library")
+        raise ValueError(f"{str(path)!r} is not a weights file of this library: no configuration")
     return state, Alphafold2Config.from_json(metadata.pop("config")), metadata
 
 
