@@ -106,13 +106,15 @@ def show_progress(records, chosen) -> list[dict[str, Any]]:
 
 
 def show_table(summary: dict[str, Any], title: str) -> None:
-    """Means with their intervals, and means by depth of the alignment."""
+    """Means with their intervals, and means by rows of the alignment; fits 80 columns."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     depths = summary["by_depth"]
-    table = Table(title=title)
-    for name in ("", "mean", "95 % interval", *(f"MSA {name}" for name in depths)):
+    caption = "the last four: means by number of alignment rows"
+    table = Table(title=title, box=box.SIMPLE_HEAD, caption=caption)
+    for name in ("", "mean", "95 % interval", *depths):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     counts = [str(part["count"]) for part in depths.values()]
     table.add_row("chains", str(len(summary["chains"])), "", *counts, end_section=True)
@@ -128,4 +130,6 @@ def show_table(summary: dict[str, Any], title: str) -> None:
 
 def text_of(metric: str, value: float | None) -> str:
     """A figure with the digits that mean something, a dash where there is none."""
-    return "-" if value is None else f"{value:.{DIGITS.get(metric, 3)}f}"
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.{DIGITS.get(metric, 3)}f}"

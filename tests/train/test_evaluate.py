@@ -1,6 +1,6 @@
 import json
+import runpy
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +122,8 @@ def test_the_command_writes_every_figure_and_prints_a_table(weights, tmp_path):
     assert found["settings"]["recycles"] == 1 and len(found["settings"]["weights_sha256"]) == 64
     for name in METRICS:
         assert name in result.output
+    assert f"{found['mean']['tm_score']:.3f}" in result.output
+    assert max(map(len, result.stdout.splitlines())) <= 80
     again = run(*arguments, "--split", "test", "--json", tmp_path / "again.json")
     assert again.exit_code == 0
     assert json.loads((tmp_path / "again.json").read_text()) == found
@@ -260,11 +262,11 @@ def test_the_baseline_by_separation_scores_pairs_as_often_as_they_touch_in_known
         contact_rates(each.crop("n", 0, 20) for each in targets)
 
 
-def test_the_baseline_script_runs(tmp_path):
-    script = ROOT / "benchmarks" / "baseline_separation.py"
-    out = tmp_path / "baseline.json"
-    command = [sys.executable, script, "--data", SAMPLE, "--split", "test", "--json", out]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    assert "p_at_l5" in done.stdout
+def test_the_baseline_script_runs(tmp_path, monkeypatch, capsys):
+    script, out = str(ROOT / "benchmarks" / "baseline_separation.py"), tmp_path / "baseline.json"
+    command = [script, "--data", SAMPLE, "--split", "test", "--json", out]
+    monkeypatch.setattr(sys, "argv", list(map(str, command)))
+    runpy.run_path(script, run_name="__main__")
+    assert "p_at_l5" in capsys.readouterr().out
     found = json.loads(out.read_text())
     assert set(found["mean"]) == {"p_at_l", "p_at_l5"} and len(found["chains"]) == 2
