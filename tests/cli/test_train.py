@@ -2,9 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from alphafold2_pytorch.cli.main import build
+from alphafold2_pytorch.cli.main import friendly_errors
+from alphafold2_pytorch.cli.train import run
 from alphafold2_pytorch.train.plot import read_jsonl
 
 SAMPLE = Path(__file__).parents[1] / "sample"
@@ -27,8 +29,10 @@ SMALL = {
 
 
 def call(*arguments):
-    result = CliRunner().invoke(build(), ["train", *map(str, arguments)])
-    return result.exit_code, " ".join((result.output + result.stderr).split())
+    program = typer.Typer()
+    program.command()(friendly_errors(run))
+    result = CliRunner().invoke(program, [*map(str, arguments)])
+    return result.exit_code, " ".join(result.output.split())
 
 
 @pytest.fixture
