@@ -8,15 +8,24 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alphafold2_pytorch.blocks import register_block
+    from alphafold2_pytorch.blocks import Block, register_block
     from alphafold2_pytorch.config import Alphafold2Config, Runtime
     from alphafold2_pytorch.features import Features, Prediction
     from alphafold2_pytorch.model import Alphafold2
 
-__all__ = ["Alphafold2", "Alphafold2Config", "Features", "Prediction", "Runtime", "register_block"]
+__all__ = [
+    "Alphafold2",
+    "Alphafold2Config",
+    "Block",
+    "Features",
+    "Prediction",
+    "Runtime",
+    "register_block",
+]
 _HOMES = {
     "Alphafold2": "model",
     "Alphafold2Config": "config",
+    "Block": "blocks",
     "Features": "features",
     "Prediction": "features",
     "Runtime": "config",

@@ -154,10 +154,10 @@ class Alphafold2(nn.Module):
     ) -> Prediction:
         """Fold one chain from its letters and, if there is one, its alignment.
 
-        `msa`: a3m text, a path of an a3m or Stockholm file, or rows as in a3m (the first one the
-        query); of more than `max_rows` rows a seeded sample is read. Runs where the model is, in
-        eval mode without gradients; the same seed gives the same result. `FloatingPointError`
-        if the result is not finite.
+        `msa`: a3m text, the path of an a3m or Stockholm file, or aligned rows, the first one the
+        sequence; of more than `max_rows` rows a sample drawn with `seed` is read. Runs where the
+        model is, in eval mode without gradients. `ValueError` for letters that are no residue,
+        `FloatingPointError` if the result is not finite.
         """
         features = featurize(sequence, msa, max_rows=max_rows, seed=seed)
         device = next(self.parameters()).device
@@ -173,6 +173,17 @@ class Alphafold2(nn.Module):
             if isinstance(value, Tensor) and not torch.isfinite(value).all():
                 raise FloatingPointError(f"the result {what!r} is not finite")
         return Prediction(**{**vars(prediction), "name": name})
+
+    def memory_estimate(self, residues: int, rows: int) -> int:
+        """Bytes that `predict` needs at its peak beyond the weights, without gradients.
+
+        Counted in pair and MSA representations alive at once, as measured; a test holds it against
+        the real peak.
+        """
+        pair = residues**2 * self.config.dim
+        msa = residues * rows * self.config.width_msa
+        chunk = self.trunk.runtime.chunk_bytes
+        return int(2.25 * chunk + 4 * (6 * pair + 7 * msa))
 
     def _cycle(self, features: Features, recycled: Recycled) -> Representations:
         streams = self.trunk(self.inputs(features, recycled))

@@ -83,14 +83,14 @@ def save_checkpoint(out: Path, step: int, checkpoint: Checkpoint) -> Path:
     try:
         save_file(dict(checkpoint.tensors), partial / "tensors.safetensors")
         (partial / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
-    except SafetensorError as error:  # how safetensors reports a full disk
+        for path in (*partial.iterdir(), partial):
+            sync(path)
+        partial.rename(final)
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise OSError(f"cannot write a checkpoint to {folder}: {error}") from None
-    for path in (*partial.iterdir(), partial):
-        sync(path)
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
+        if isinstance(error, SafetensorError):  # how safetensors reports a full disk
+            raise OSError(f"cannot write a checkpoint to {folder}: {error}") from None
+        raise
     sync(folder)
     for old in list_checkpoints(out)[:-KEPT]:
         shutil.rmtree(old)
@@ -113,12 +113,15 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         ) from None
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """The whole text or the file as it was."""
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """The whole content, or the file as it was."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    sync(partial)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        sync(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

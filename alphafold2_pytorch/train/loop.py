@@ -25,7 +25,7 @@ from alphafold2_pytorch.train.checkpoint import (
     restore,
     save_checkpoint,
     sync,
-    write_text_atomically,
+    write_atomically,
 )
 from alphafold2_pytorch.train.config import TrainConfig
 from alphafold2_pytorch.train.ema import MovingAverage
@@ -74,7 +74,7 @@ def train(
     if saved is not None:
         run.restore(saved)
     out.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(out / "config.json", json.dumps(config.to_dict(), indent=1) + "\n")
+    write_atomically(out / "config.json", json.dumps(config.to_dict(), indent=1) + "\n")
     for name in (METRICS, VALIDATION):
         forget_after(out / name, run.step)
     if steps is None and minutes is None:
@@ -252,7 +252,7 @@ def forget_after(path: Path, step: int) -> None:
     """Drop the lines of steps that no checkpoint covers: they are about to be done again."""
     if path.exists():
         kept = [json.dumps(line) + "\n" for line in read_jsonl(path) if line["step"] <= step]
-        write_text_atomically(path, "".join(kept))
+        write_atomically(path, "".join(kept))
 
 
 class Interrupt:

@@ -1,9 +1,12 @@
 """The loss curve of a run, from its metrics file."""
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from alphafold2_pytorch.train.checkpoint import write_atomically
 
 NOT_LOSSES = {"step", "loss", "grad_norm", "learning_rate", "seconds", "recycles", "chains"}
 
@@ -60,6 +63,6 @@ def plot_losses(metrics: Path, image: Path) -> None:
     axes.set_ylim(0, 1.1 * max(smooth(loss, window)))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=8)
-    partial = image.with_name(f".{image.name}.partial")
-    figure.savefig(partial, dpi=120, format="png")
-    partial.replace(image)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=120, format="png")
+    write_atomically(image, content.getvalue())

@@ -12,10 +12,11 @@ from alphafold2_pytorch.data.collate import collate
 from alphafold2_pytorch.data.datasets.shards import ChainShards
 from alphafold2_pytorch.geometry.atoms import cbeta_or_placed
 from alphafold2_pytorch.heads import total_loss
+from alphafold2_pytorch.losses.contacts import contact_precision
 from alphafold2_pytorch.losses.lddt import lddt
 from alphafold2_pytorch.model import Alphafold2
 from alphafold2_pytorch.train.config import TrainConfig
-from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
+from alphafold2_pytorch.typing import Tensor
 
 LONGEST = 192  # residues; longer chains would cost more than they tell
 
@@ -47,7 +48,8 @@ class Validator:
             values = {"loss": loss} | parts
             points, known = cbeta_or_placed(truth.seq, truth.positions, truth.atom_mask)
             likely = prediction.contact_probability
-            values["p_at_l"] = contact_precision(likely, points, known, truth.residue_index)
+            pairs = likely[0], points[0], known[0], truth.residue_index[0]
+            values["p_at_l"] = torch.tensor(contact_precision(*pairs))
             if prediction.structure is not None:
                 at = prediction.structure.atoms[-1, :, :, 1], truth.positions[:, :, 1]
                 values["lddt_ca"] = lddt(*at, truth.atom_mask[:, :, 1])
@@ -55,22 +57,3 @@ class Validator:
                 found.setdefault(name, []).append(float(value.mean()))
         means = {name: float(np.nanmean(values)) for name, values in found.items()}
         return {"step": step, **means, "chains": len(self.chosen)}
-
-
-def contact_precision(
-    probability: Float[Tensor, "b n n"],
-    points: Float[Tensor, "b n 3"],
-    known: Bool[Tensor, "b n"],
-    residue_index: Int[Tensor, "b n"],
-) -> Float[Tensor, " b"]:
-    """How many of the L likeliest pairs, 24 or more residues apart, are nearer than 8 angstrom.
-
-    L counts the known residues; NaN where no pair is far enough apart.
-    """
-    each = []
-    for p, x, keep, index in zip(probability, points, known, residue_index, strict=True):
-        far = (index[None, :] - index[:, None] >= 24) & keep[None, :] & keep[:, None]
-        contact = torch.cdist(x, x)[far] < 8.0
-        best = p[far].topk(min(int(keep.sum()), int(far.sum()))).indices
-        each.append(contact[best].double().mean())
-    return torch.stack(each).float()

@@ -14,7 +14,6 @@ from alphafold2_pytorch.model import Alphafold2
 from alphafold2_pytorch.train.config import TrainConfig
 from alphafold2_pytorch.train.loop import Run, train
 from alphafold2_pytorch.train.plot import read_jsonl
-from alphafold2_pytorch.train.validate import contact_precision
 from alphafold2_pytorch.weights.io import load_weights
 
 SAMPLE = Path(__file__).parents[1] / "sample"
@@ -67,7 +66,9 @@ def test_run_leaves_metrics_picture_and_weights(whole):
     state, config, metadata = load_weights(whole / "weights.safetensors")
     assert metadata["step"] == "8" and config.dim == 8
     Alphafold2(config).load_state_dict(state)
-    assert [line["step"] for line in read_jsonl(whole / "valid.jsonl")] == [2, 4, 6, 8]
+    valid = read_jsonl(whole / "valid.jsonl")
+    assert [line["step"] for line in valid] == [2, 4, 6, 8]
+    assert all(0 <= line[name] <= 1 for line in valid for name in ("p_at_l", "lddt_ca"))
     names = [p.name for p in sorted((whole / "checkpoints").iterdir())]
     assert names == ["step_00000006", "step_00000008"]
 
@@ -216,15 +217,3 @@ def test_log_file_gets_lines_without_escapes(tmp_path):
         train(TINY, SAMPLE, tmp_path / "run", steps=2, log=file)
     log = (tmp_path / "log").read_text()
     assert "step 1/2  loss" in log and "steps/s" in log and "\x1b" not in log and "\r" not in log
-
-
-def test_contact_precision_counts_true_far_contacts_among_the_likeliest():
-    points = torch.zeros(1, 30, 3)
-    points[0, :, 0] = torch.arange(30) * 100.0
-    points[0, 29] = points[0, 0] + 1.0  # the one contact, 29 apart in sequence
-    probability = torch.rand(1, 30, 30)
-    known, index = torch.ones(1, 30, dtype=torch.bool), torch.arange(30)[None]
-    found = contact_precision(probability, points, known, index)
-    assert found.item() == pytest.approx(1 / 21)  # 21 pairs are 24 or more apart, fewer than L
-    near = torch.arange(10)[None]
-    assert contact_precision(probability[:, :10, :10], points[:, :10], known[:, :10], near).isnan()

@@ -167,9 +167,17 @@ def test_write_that_fails_leaves_the_old_checkpoints(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         save_checkpoint(tmp_path, 2, Checkpoint({"a": torch.zeros(1)}, {"step": 2}))
     monkeypatch.undo()
-    assert load_checkpoint(list_checkpoints(tmp_path)[-1]).state == {"step": 1}
-    save_checkpoint(tmp_path, 3, Checkpoint({"a": torch.zeros(1)}, {"step": 3}))
     assert not list((tmp_path / "checkpoints").glob(".*"))
+    assert load_checkpoint(list_checkpoints(tmp_path)[-1]).state == {"step": 1}
+
+
+def test_leftover_of_a_killed_write_is_neither_read_nor_kept(tmp_path):
+    leftover = tmp_path / "checkpoints" / ".step_00000007.partial"
+    leftover.mkdir(parents=True)
+    (leftover / "state.json").write_text("{")
+    assert list_checkpoints(tmp_path) == []
+    save_checkpoint(tmp_path, 1, Checkpoint({"a": torch.zeros(1)}, {"step": 1}))
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
 
 
 def test_damaged_checkpoint_is_named(tmp_path):
