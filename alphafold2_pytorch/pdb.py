@@ -23,12 +23,16 @@ Mask = Bool[np.ndarray, "n 14"] | Bool[Tensor, "n 14"]
 
 
 class Atom(NamedTuple):
+    """One line of a file; `position` in angstrom."""
+
     name: str
     element: str
     position: np.ndarray
 
 
 class Residue(NamedTuple):
+    """What stands in each of its atoms' lines; `number` counts from 1."""
+
     name: str
     number: int
     bfactor: float

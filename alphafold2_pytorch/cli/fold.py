@@ -27,7 +27,6 @@ from alphafold2_pytorch.cli.results import (
 )
 
 if TYPE_CHECKING:
-    from alphafold2_pytorch.data.parse.records import Msa
     from alphafold2_pytorch.data.parse.structure import Chain
     from alphafold2_pytorch.features import Prediction
 
@@ -88,7 +87,7 @@ def run(
     if jobs:
         batch.load(weights, device)
     for number, job in enumerate(jobs, start=1):
-        with batch.noting_failure(job.name):
+        with batch.noting_failure(job.name, where=job.name):
             batch.fold(job, f"{number} of {len(jobs)}" if len(jobs) > 1 else "")
     batch.conclude()
 
@@ -105,13 +104,12 @@ def read_truth(path: Path | None, chain: str | None) -> "Chain | None":
 
 
 class Job(NamedTuple):
-    name: str  # of the result files
-    letters: str
-    msa: "Msa | None"
+    """One query; `name` is that of its result files."""
 
-    @property
-    def rows(self) -> int:
-        return 1 if self.msa is None else len(self.msa.rows)
+    name: str
+    letters: str
+    rows: int
+    alignment: Path | None
 
 
 class Batch:
@@ -137,20 +135,19 @@ class Batch:
         if truth is not None:
             for heading in ("lDDT-Cα", "TM-score", "RMSD-Cα"):
                 self.table.add_column(heading, justify="right")
-        self.table.add_column("seconds", justify="right")
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
-    def noting_failure(self, name: str) -> Iterator[None]:
+    def noting_failure(self, name: str, where: str) -> Iterator[None]:
         """Report an error and go on with the next query; a fault of this program with its trace."""
         try:
             yield
         except Exception as error:
             if not is_user_error(error):
                 traceback.print_exc()
-            print_error(error, name)
+            print_error(error, where)
             self.failed.append(name)
 
     def read(self, paths: Iterable[Path]) -> Iterator[Job]:
@@ -160,18 +157,18 @@ class Batch:
 
         for path in paths:
             queries = []
-            with self.noting_failure(str(path)):
+            with self.noting_failure(str(path), where=""):  # its errors name the file
                 queries = read_query(path)
             for query in queries:
                 name = safe_name(query.name)
-                with self.noting_failure(name):
+                with self.noting_failure(name, where=name):
                     if name in self.names:
                         raise ValueError(f"{path} would overwrite the results of another query")
                     self.names.add(name)
                     if isinstance(query, Msa):
-                        yield Job(name, query.query, query)
+                        yield Job(name, query.query, len(query.rows), path)
                     else:
-                        yield Job(name, query.letters, None)
+                        yield Job(name, query.letters, 1, None)
 
     def skips(self, job: Job) -> bool:
         """Whether there are results already, which are to stay."""
@@ -208,7 +205,7 @@ class Batch:
         with cycles_shown(f"{job.name} {count}".strip(), self.recycles + 1) as show:
             prediction = self.model.fold(
                 job.letters,
-                job.msa,
+                job.alignment,
                 recycles=self.recycles,
                 seed=self.seed,
                 max_rows=MAX_ROWS,
@@ -220,14 +217,12 @@ class Batch:
         if self.truth is not None and pairs is not None:
             comparison = compare(prediction, self.truth, pairs)
         paths = self.write(job, prediction, comparison)
-        self.say(f"{job.name}: wrote {', '.join(str(path) for path in paths)}")
+        self.say(f"{job.name}: took {seconds:.1f} s, wrote {', '.join(map(str, paths))}")
         scores = [f"{float(prediction.plddt.mean()):.1f}"]
         if comparison is not None:
             scores += [f"{comparison.lddt_ca:.3f}", f"{comparison.tm_score:.3f}"]
             scores += [f"{comparison.rmsd_ca:.2f} Å"]
-        self.table.add_row(
-            job.name, f"{len(job.letters):,}", f"{job.rows:,}", *scores, f"{seconds:.1f}"
-        )
+        self.table.add_row(job.name, f"{len(job.letters):,}", f"{job.rows:,}", *scores)
 
     def check_memory(self, job: Job) -> None:
         """Say what a query needs; `MemoryError` if that is more than there is."""

@@ -26,8 +26,8 @@ def print_error(error: Exception, where: str = "") -> None:
         message = error.strerror + (f": {error.filename}" if error.filename is not None else "")
     elif isinstance(error, MemoryError):
         message = "not enough memory" + (f": {message}" if message else "")
-    where = f"{where}: " if where and where not in message else ""
-    text = Text.assemble(("error: ", "bold red"), where + " ".join(message.split()))
+    message = " ".join(f"{where}: {message}".removeprefix(": ").split())
+    text = Text.assemble(("error: ", "bold red"), message)
     Console(stderr=True, soft_wrap=True, highlight=False).print(text)
 
 
@@ -59,12 +59,14 @@ def friendly_errors(run: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def show_version(wanted: bool) -> None:
+def show_version(wanted: bool) -> bool:
+    """The answer to `--version`."""
     if wanted:
-        from importlib.metadata import version
+        from alphafold2_pytorch.cli.results import package_version
 
-        typer.echo(f"alphafold2-pytorch {version('alphafold2-pytorch')}")
+        typer.echo(f"alphafold2-pytorch {package_version()}")
         raise typer.Exit
+    return wanted
 
 
 def program(

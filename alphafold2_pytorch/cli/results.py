@@ -85,10 +85,18 @@ def versions() -> dict[str, str]:
     """What made a result."""
     import torch
 
-    from alphafold2_pytorch import __version__
-
     return {
-        "alphafold2-pytorch": __version__,
+        "alphafold2-pytorch": package_version(),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def package_version() -> str:
+    """The installed version of this package; `unknown` for a checkout that is only on the path."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("alphafold2-pytorch")
+    except PackageNotFoundError:
+        return "unknown"
