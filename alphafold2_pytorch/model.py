@@ -19,6 +19,7 @@ from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.ops import set_runtime
 from alphafold2_pytorch.streams import Recycled, Representations, Streams
 from alphafold2_pytorch.structure import STRUCTURES, StructureModule
+from alphafold2_pytorch.structure.start import frames_from_distogram
 from alphafold2_pytorch.trunk import Trunk
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 from alphafold2_pytorch.weights.io import embedded_weights, load_weights
@@ -190,8 +191,12 @@ class Alphafold2(nn.Module):
         pair, mask = streams.pair, features.mask
         if self.single is None or self.structure is None:
             return Representations(None, pair, streams.msa, mask)
-        single = self.single(streams)
-        structure = self.structure(single, pair, mask, features.seq)
+        single, start = self.single(streams), None
+        if self.structure.needs_start:
+            distogram = cast(DistogramHead, self.heads["distogram"])
+            logits = distogram(Representations(single, pair, streams.msa, mask))
+            start = frames_from_distogram(logits, distogram.edges, features.residue_index, mask)
+        structure = self.structure(single, pair, mask, features.seq, start)
         return Representations(single, pair, streams.msa, mask, structure)
 
     def _recycle(self, features: Features, x: Representations) -> Recycled:

@@ -117,7 +117,7 @@ def set_structure(module, golden):
     p = golden.parameters("structure_module/")
     set_norm(module.norm_single, p, "single_layer_norm")
     set_norm(module.norm_pair, p, "pair_layer_norm")
-    set_dense(module.start, p, "initial_projection")
+    set_dense(module.project, p, "initial_projection")
     p = golden.parameters("structure_module/fold_iteration/")
     ipa = {
         k.removeprefix("invariant_point_attention").removeprefix("/")

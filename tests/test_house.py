@@ -263,6 +263,25 @@ def test_no_file_names_a_place_on_one_machine():
     assert not wrong, "\n" + "\n".join(wrong)
 
 
+def documents() -> list[Path]:
+    return [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")]
+
+
+def test_links_in_documents_lead_to_files():
+    wrong = [
+        f"{page.name}: {link}"
+        for page in documents()
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+        if not (page.parent / link).exists()
+    ]
+    assert not wrong, wrong
+
+
+def test_architecture_page_shows_the_rows_that_are_tested():
+    rows = "\n".join(row for row in ROWS if row != "__init__")
+    assert f"```\n{rows}\n```" in (ROOT / "docs" / "architecture.md").read_text()
+
+
 def toml(path: Path) -> dict:
     try:
         import tomllib

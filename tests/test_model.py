@@ -59,6 +59,19 @@ def test_padding_a_batch_changes_nothing():
     )
 
 
+def test_a_structure_module_may_begin_with_the_distogram():
+    features = random_features()
+    options = {"ipa": {"start": "mds"}}
+    model = build("evoformer", predict_coords=True, options=options)
+    found = model.predict(features, recycles=1).structure.atoms
+    assert torch.isfinite(found).all()
+    with torch.no_grad():
+        model.heads["distogram"].to_bins.weight.mul_(-1)  # other distances, another start
+    assert not torch.allclose(model.predict(features, recycles=1).structure.atoms, found)
+    with pytest.raises(ValueError, match="'origin' or 'mds', got 'moon'"):
+        build("evoformer", predict_coords=True, options={"ipa": {"start": "moon"}})
+
+
 def test_eval_is_deterministic_and_recycling_changes_the_result():
     model, features = build("evoformer", predict_coords=True), random_features()
     one, again = (model.predict(features, recycles=1) for _ in range(2))

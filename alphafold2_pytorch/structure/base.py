@@ -4,6 +4,7 @@ from torch import nn
 
 from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.features import Structure
+from alphafold2_pytorch.geometry.rigid import Rigid
 from alphafold2_pytorch.registry import Registry
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
@@ -11,7 +12,8 @@ from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 class StructureModule(nn.Module):
     """Turns representations into atoms; moving the world does not change what it does.
 
-    A module that refines instead of building says `needs_start = True` and then gets `start`.
+    A module that refines instead of building says `needs_start = True` and then gets `start`:
+    frames in angstrom that multidimensional scaling of the distogram gives (`structure/start.py`).
     """
 
     needs_start = False
@@ -27,7 +29,7 @@ class StructureModule(nn.Module):
         pair: Float[Tensor, "b n n d"],
         mask: Bool[Tensor, "b n"],
         seq: Int[Tensor, "b n"],
-        start: Float[Tensor, "b n 3"] | None = None,
+        start: Rigid | None = None,
     ) -> Structure:
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 

@@ -134,6 +134,8 @@ class IpaStructure(StructureModule):
     """`depth` iterations with shared weights, from all residues at the origin.
 
     Jumper et al. (2021) Suppl. Alg. 20. Rotations pass no gradient from one iteration to the next.
+    With `start="mds"` it begins with the frames of `structure/start.py` instead: to learn to lay
+    out a chain from nothing takes far more training than to refine one.
     """
 
     def __init__(
@@ -148,11 +150,14 @@ class IpaStructure(StructureModule):
         dim_value: int | None = None,
         dropout: float = 0.1,
         dim_torsions: int = 128,
+        start: str = "origin",
     ):
         super().__init__()
-        self.depth = depth
+        if start not in ("origin", "mds"):
+            raise ValueError(f"start must be 'origin' or 'mds', got {start!r}")
+        self.depth, self.needs_start = depth, start == "mds"
         self.norm_single, self.norm_pair = nn.LayerNorm(dim), nn.LayerNorm(dim_pair)
-        self.start = linear(dim, dim)
+        self.project = linear(dim, dim)
         self.attention = InvariantPointAttention(
             dim, dim_pair, heads, dim_head, points_qk, points_v, dim_value
         )
@@ -186,14 +191,14 @@ class IpaStructure(StructureModule):
         pair: Float[Tensor, "b n n d"],
         mask: Bool[Tensor, "b n"],
         seq: Int[Tensor, "b n"],
-        start: Float[Tensor, "b n 3"] | None = None,
+        start: Rigid | None = None,
     ) -> Structure:
-        """`start`, where given, is where the residues begin (angstrom), with no rotation."""
+        """`start`: the frames to begin with, `b n`, angstrom; by default all at the origin."""
         initial, pair = self.norm_single(single), self.norm_pair(pair)
-        x = self.start(initial)
+        x = self.project(initial)
         frames = Rigid.identity(tuple(mask.shape), like=x)
         if start is not None:
-            frames = Rigid(frames.rot, start / ANGSTROM)
+            frames = start.scale(1 / ANGSTROM)
         steps, torsions = [], []
         for _ in range(self.depth):
             x = self.norm_attention(self.dropout(x + self.attention(x, pair, frames, mask)))

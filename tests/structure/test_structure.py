@@ -22,13 +22,13 @@ def inputs(n=8, batch=2):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_moving_the_start_moves_the_atoms_and_nothing_else(name):
+def test_rotating_the_frames_rotates_the_atoms_and_nothing_else(name):
     module, (single, pair, mask, seq) = build(name), inputs()
-    start = 10 * torch.randn(2, 8, 3).double()
-    shift = torch.tensor([100.0, -50.0, 20.0]).double()
+    start, world = random_rigid(2, 8), random_rigid(1, 1)
     here = module(single, pair, mask, seq, start)
-    there = module(single, pair, mask, seq, start + shift)
-    moved = torch.where(here.atom_mask[..., None], here.atoms + shift, 0.0)
+    there = module(single, pair, mask, seq, world.compose(start))
+    moved = world.unsqueeze(-1).apply(here.atoms)
+    moved = torch.where(here.atom_mask[..., None], moved, 0.0)
     torch.testing.assert_close(there.atoms, moved, rtol=0, atol=1e-8)
     torch.testing.assert_close(there.single, here.single)
 

@@ -1,0 +1,41 @@
+"""The memory that `memory_estimate` promises is what a prediction takes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MEASURE = """
+import resource, sys
+import torch
+from kit import random_features, tiny_config
+from alphafold2_pytorch.config import Runtime
+from alphafold2_pytorch.model import Alphafold2
+from alphafold2_pytorch.ops import set_runtime
+
+n, rows = int(sys.argv[1]), int(sys.argv[2])
+torch.set_num_threads(1)
+model = Alphafold2(tiny_config("evoformer", dim=32, heads=4, predict_coords=True)).eval()
+set_runtime(model, Runtime(chunk_bytes=16 * 2**20))
+with torch.no_grad():
+    model.predict(random_features(16, 4), recycles=1)  # libraries load on first use
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    model.predict(random_features(n, rows), recycles=1)
+peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+print(peak, model.memory_estimate(n, rows))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
+@pytest.mark.parametrize(("n", "rows"), [(256, 8), (128, 256)])
+def test_the_estimate_covers_the_peak_and_is_not_far_above_it(n, rows):
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(n), str(rows)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[1]}"},
+    )
+    peak, estimate = map(int, ran.stdout.split())
+    assert 0.5 * estimate < peak < 1.2 * estimate, f"{peak / 1e6:.0f} of {estimate / 1e6:.0f} MB"
