@@ -181,10 +181,11 @@ class Alphafold2(nn.Module):
         Counted in pair and MSA representations alive at once, as measured; a test holds it against
         the real peak.
         """
-        pair = residues**2 * self.config.dim
+        bins = cast(DistogramHead, self.heads["distogram"]).edges.numel() + 1
+        pair = residues**2 * (6 * self.config.dim + 3 * bins)
         msa = residues * rows * self.config.width_msa
         chunk = self.trunk.runtime.chunk_bytes
-        return int(2.25 * chunk + 4 * (6 * pair + 7 * msa))
+        return int(2.25 * chunk + 4 * (pair + 7 * msa))
 
     def _cycle(self, features: Features, recycled: Recycled) -> Representations:
         streams = self.trunk(self.inputs(features, recycled))
