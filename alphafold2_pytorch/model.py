@@ -1,7 +1,7 @@
 """`Alphafold2`: embeddings, trunk, heads and structure module, in the order of one trip."""
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from alphafold2_pytorch.config import Alphafold2Config, Runtime
 from alphafold2_pytorch.data.featurize import featurize
+from alphafold2_pytorch.data.parse.records import Msa
 from alphafold2_pytorch.features import Features, Prediction
 from alphafold2_pytorch.geometry.atoms import pseudo_beta
 from alphafold2_pytorch.heads import HEADS
@@ -23,8 +24,6 @@ from alphafold2_pytorch.structure.start import frames_from_distogram
 from alphafold2_pytorch.trunk import Trunk
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 from alphafold2_pytorch.weights.io import embedded_weights, load_weights
-
-log = logging.getLogger(__name__)
 
 
 class Alphafold2(nn.Module):
@@ -146,7 +145,7 @@ class Alphafold2(nn.Module):
     def fold(
         self,
         sequence: str,
-        msa: "str | Path | Sequence[str] | None" = None,
+        msa: Msa | Iterable[str] | str | Path | None = None,
         recycles: int = 3,
         seed: int = 0,
         max_rows: int = 256,
@@ -155,10 +154,10 @@ class Alphafold2(nn.Module):
     ) -> Prediction:
         """Fold one chain from its letters and, if there is one, its alignment.
 
-        `msa`: a3m text, the path of an a3m or Stockholm file, or aligned rows, the first one the
-        sequence; of more than `max_rows` rows a sample drawn with `seed` is read. Runs where the
-        model is, in eval mode without gradients. `ValueError` for letters that are no residue,
-        `FloatingPointError` if the result is not finite.
+        `msa`: an `Msa`, a3m text, the path of an a3m or Stockholm file, or aligned rows, the first
+        one the sequence; of more than `max_rows` rows a sample drawn with `seed` is read. Runs
+        where the model is, in eval mode without gradients. `ValueError` for letters that are no
+        residue, `FloatingPointError` if the result is not finite.
         """
         features = featurize(sequence, msa, max_rows=max_rows, seed=seed)
         device = next(self.parameters()).device
@@ -170,10 +169,10 @@ class Alphafold2(nn.Module):
                 )
         finally:
             self.train(was_training)
-        for what, value in {**prediction.outputs, "single": prediction.structure}.items():
-            if isinstance(value, Tensor) and not torch.isfinite(value).all():
-                raise FloatingPointError(f"the result {what!r} is not finite")
-        return Prediction(**{**vars(prediction), "name": name})
+        for what, value in prediction.outputs.items():
+            if not torch.isfinite(value).all():
+                raise FloatingPointError(f"the output of head {what!r} is not finite")
+        return replace(prediction, name=name)
 
     def memory_estimate(self, residues: int, rows: int) -> int:
         """Bytes that `predict` needs at its peak beyond the weights, without gradients.

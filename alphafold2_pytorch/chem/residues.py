@@ -22,8 +22,8 @@ CA_CA_DISTANCE = 3.80209737096  # of neighbours joined by a trans peptide bond
 
 def read_table(name: str) -> list[dict[str, str]]:
     """The rows of `chem/tables/{name}.csv` by column."""
-    text = files("alphafold2_pytorch.chem").joinpath("tables", f"{name}.csv").read_text("utf-8")
-    return list(csv.DictReader(text.splitlines()))
+    table = files("alphafold2_pytorch.chem") / "tables" / f"{name}.csv"
+    return list(csv.DictReader(table.read_text("utf-8").splitlines()))
 
 
 ONE_TO_THREE = {row["letter"]: row["name"] for row in read_table("residues")}

@@ -33,10 +33,9 @@ def run(
     lDDT-CA, TM-score, GDT_TS, RMSD-CA, long-range contact precision (P@L, P@L/5) and steric
     clashes, also by depth of the alignment.
     """
-    import torch
-
+    from alphafold2_pytorch.cli.device import choose_device
     from alphafold2_pytorch.data.datasets.shards import ChainShards
-    from alphafold2_pytorch.train.checkpoint import write_text_atomically
+    from alphafold2_pytorch.train.checkpoint import write_atomically
     from alphafold2_pytorch.train.evaluate import (
         choose_chains,
         evaluate_chains,
@@ -45,12 +44,7 @@ def run(
     )
     from alphafold2_pytorch.weights.io import embedded_weights, sha256
 
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"unknown device {device!r}; choose from auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("there is no CUDA device here; choose cpu or auto")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(device)
     if json is not None:  # before the work, not after it
         check_writable(json)
     chains = ChainShards(data, split, max_length=max_length)
@@ -70,7 +64,7 @@ def run(
         "seed": seed,
     }
     if json is not None:
-        write_text_atomically(json, json_text.dumps(summary, indent=1) + "\n")
+        write_atomically(json, json_text.dumps(summary, indent=1) + "\n")
     show_table(summary, f"{weights or 'embedded'} weights on {split}")
 
 

@@ -24,16 +24,10 @@ def run(
     Ctrl-C saves before it stops. A run that was killed goes on with --resume, with exactly the
     losses it would have had.
     """
-    import torch
-
+    from alphafold2_pytorch.cli.device import choose_device
     from alphafold2_pytorch.train.config import TrainConfig
     from alphafold2_pytorch.train.loop import train
 
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"unknown device {device!r}; choose from auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("there is no CUDA device here; choose cpu or auto")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(device)
     settings = TrainConfig.from_file(config) if config is not None else None
     train(settings, data, out, steps=steps, minutes=minutes, resume=resume, device=device)

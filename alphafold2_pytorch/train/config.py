@@ -6,16 +6,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-DEMO_MODEL = {
+SMALL_MODEL = {
     "dim": 64,
-    "custom_block_types": ("evoformer",) * 4,
+    "custom_block_types": ("covariance",) + ("evoformer",) * 3,
     "heads": 4,
     "dim_head": 16,
     "predict_coords": True,
     "structure_module_dim": 64,
-    "structure_module_depth": 4,
     "structure_module_heads": 4,
-    "structure_module_dim_head": 16,
+    "options": {"evoformer": {"dim_outer": 16, "widen": 2}, "ipa": {"start": "mds"}},
 }
 
 
@@ -27,25 +26,25 @@ class TrainConfig:
     the examples of the step and `seed`. Raises `ValueError` for values that make no sense.
     """
 
-    model: Mapping[str, Any] = field(default_factory=lambda: dict(DEMO_MODEL))  # Alphafold2Config
+    model: Mapping[str, Any] = field(default_factory=lambda: dict(SMALL_MODEL))  # Alphafold2Config
     share: Mapping[str, float] = field(default_factory=dict)  # head's name: weight of its loss
     seed: int = 0
 
-    crop: int = 112  # residues
+    crop: int = 80  # residues
     msa_rows: int = 48
-    max_recycles: int = 2  # uniform in 0 ... max_recycles
+    max_recycles: int = 1  # uniform in 0 ... max_recycles
     batch: int = 1  # chains a step, one after the other
     exclude_groups: tuple[int, ...] = ()  # homology groups of index.tsv that stay out
     min_length: int = 30
     max_length: int | None = None
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-4
     warmup_steps: int = 200
-    total_steps: int = 10_000  # where the cosine decay reaches its floor
+    total_steps: int = 4000  # where the cosine decay reaches its floor
     floor: float = 0.05  # of the learning rate
     clip: float = 0.1  # norm of one chain's gradient
     weight_decay: float = 0.01
-    ema_decay: float = 0.999
+    ema_decay: float = 0.998
 
     checkpoint_every: int = 200
     validate_every: int = 0  # 0: never
