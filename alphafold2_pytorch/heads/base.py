@@ -1,5 +1,6 @@
 """What a head has to offer, and the sum of their losses."""
 
+from abc import ABC, abstractmethod
 from typing import Literal, cast
 
 import torch
@@ -12,7 +13,7 @@ from alphafold2_pytorch.streams import Representations
 from alphafold2_pytorch.typing import Float, Tensor
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Reads the representations; owns the loss that trains it, weighted by `share`.
 
     `reads` says when it can run: after the trunk, or only once there is a structure.
@@ -26,14 +27,15 @@ class Head(nn.Module):
         """Built with the pair width and the head's own options."""
         return cls(config.dim, **config.options.get(name, {}))
 
+    @abstractmethod
     def forward(self, x: Representations) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} must define forward")
+        """What is predicted."""
 
+    @abstractmethod
     def loss(
         self, output: Tensor, truth: Targets, structure: Structure | None
     ) -> dict[str, Float[Tensor, ""]]:
         """The loss by part; the parts are summed. `structure` is what the model predicted."""
-        raise NotImplementedError(f"{type(self).__name__} must define its loss")
 
 
 HEADS: Registry[Head] = Registry("head")

@@ -1,5 +1,7 @@
 """What a structure module has to offer."""
 
+from abc import ABC, abstractmethod
+
 from torch import nn
 
 from alphafold2_pytorch.config import Alphafold2Config
@@ -9,7 +11,7 @@ from alphafold2_pytorch.registry import Registry
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
 
-class StructureModule(nn.Module):
+class StructureModule(nn.Module, ABC):
     """Turns representations into atoms; moving the world does not change what it does.
 
     A module that refines instead of building says `needs_start = True` and then gets `start`:
@@ -19,10 +21,11 @@ class StructureModule(nn.Module):
     needs_start = False
 
     @classmethod
+    @abstractmethod
     def from_config(cls, config: Alphafold2Config) -> "StructureModule":
         """Built from the `structure_module_*` keywords."""
-        raise NotImplementedError(f"{cls.__name__} must say how a config builds it")
 
+    @abstractmethod
     def forward(
         self,
         single: Float[Tensor, "b n d_single"],
@@ -31,7 +34,7 @@ class StructureModule(nn.Module):
         seq: Int[Tensor, "b n"],
         start: Rigid | None = None,
     ) -> Structure:
-        raise NotImplementedError(f"{type(self).__name__} must define forward")
+        """Atoms after every step, from the trunk's representations."""
 
 
 STRUCTURES: Registry[StructureModule] = Registry("structure module")
