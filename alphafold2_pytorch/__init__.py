@@ -4,7 +4,6 @@ Names load on first use (PEP 562), so that the command line starts without torch
 """
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,13 +31,10 @@ _HOMES = {
     "register_block": "blocks",
 }
 
-try:
-    __version__ = version("alphafold2-pytorch")
-except PackageNotFoundError:  # a checkout on the path that was never installed
-    __version__ = "0+unknown"
-
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module(f"{__name__}.cli.results").package_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
