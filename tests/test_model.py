@@ -59,6 +59,30 @@ def test_padding_a_batch_changes_nothing():
     )
 
 
+@pytest.mark.parametrize("start", ["origin", "mds"])
+def test_what_is_masked_changes_nothing(start):
+    model = build(
+        "evoformer", "self", "cross", predict_coords=True, options={"ipa": {"start": start}}
+    )
+    features = random_features(9, rows=4)
+    mask, msa_mask = features.mask.clone(), features.msa_mask.clone()
+    mask[:, -2:], msa_mask[:, -1], msa_mask[:, :, -2:] = False, False, False
+    masked = replace(features, mask=mask, msa_mask=msa_mask)
+    other = replace(
+        masked,
+        seq=torch.where(mask, features.seq, 3),
+        msa=torch.where(msa_mask, features.msa, 5),
+        deletions=torch.where(msa_mask, features.deletions, 9.0),
+    )
+    one, two = model.predict(masked, recycles=1), model.predict(other, recycles=1)
+    for left, right in (
+        (one.outputs["distogram"][:, :7, :7], two.outputs["distogram"][:, :7, :7]),
+        (one.structure.atoms[:, :, :7], two.structure.atoms[:, :, :7]),
+        (one.plddt[:, :7], two.plddt[:, :7]),
+    ):
+        torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-3)
+
+
 def test_a_structure_module_may_begin_with_the_distogram():
     features = random_features()
     options = {"ipa": {"start": "mds"}}
