@@ -19,6 +19,18 @@ class Block(nn.Module):
         """Built with `config.dim` and the block's own options; built-in blocks read more."""
         return cls(config.dim, **config.options.get(name, {}))
 
+    @classmethod
+    def with_attention(cls, config: Alphafold2Config, name: str) -> "Block":
+        """`from_config` of a block with attention in both streams; its options come last."""
+        shared = {
+            "dim_msa": config.width_msa,
+            "heads": config.heads,
+            "dim_head": config.dim_head,
+            "attn_dropout": config.attn_dropout,
+            "ff_dropout": config.ff_dropout,
+        }
+        return cls(config.dim, **{**shared, **config.options.get(name, {})})
+
     def forward(self, x: Streams) -> Streams:
         for step in self.children():
             x = x.add(step.writes, step(x))  # type: ignore[arg-type]

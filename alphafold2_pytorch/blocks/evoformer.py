@@ -56,12 +56,5 @@ class Evoformer(Block):
         self.pair_transition = PairTransition(dim, widen, ff_dropout)
 
     @classmethod
-    def from_config(cls, config: Alphafold2Config, name: str, layer: int) -> "Evoformer":
-        keywords = {
-            "dim_msa": config.width_msa,
-            "heads": config.heads,
-            "dim_head": config.dim_head,
-            "attn_dropout": config.attn_dropout,
-            "ff_dropout": config.ff_dropout,
-        }
-        return cls(config.dim, **{**keywords, **config.options.get(name, {})})
+    def from_config(cls, config: Alphafold2Config, name: str, layer: int) -> Block:
+        return cls.with_attention(config, name)

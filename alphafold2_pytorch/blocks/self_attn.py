@@ -56,13 +56,5 @@ class SelfAttention(Block):
         self.msa_transition = MsaTransition(msa, dropout=ff_dropout)
 
     @classmethod
-    def from_config(cls, config: Alphafold2Config, name: str, layer: int) -> "SelfAttention":
-        return cls(
-            config.dim,
-            config.width_msa,
-            config.heads,
-            config.dim_head,
-            config.attn_dropout,
-            config.ff_dropout,
-            **config.options.get(name, {}),
-        )
+    def from_config(cls, config: Alphafold2Config, name: str, layer: int) -> Block:
+        return cls.with_attention(config, name)
