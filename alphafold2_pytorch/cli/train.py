@@ -17,6 +17,9 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Start a new run from these weights of the same model.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Train a model: losses to metrics.jsonl and losses.png, weights to weights.safetensors.
@@ -30,4 +33,5 @@ def run(
 
     device = choose_device(device)
     settings = TrainConfig.from_file(config) if config is not None else None
-    train(settings, data, out, steps=steps, minutes=minutes, resume=resume, device=device)
+    stop = {"steps": steps, "minutes": minutes}
+    train(settings, data, out, **stop, resume=resume, weights=weights, device=device)

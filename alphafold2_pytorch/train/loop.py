@@ -33,7 +33,7 @@ from alphafold2_pytorch.train.optim import ClippedSum, learning_rate, make_optim
 from alphafold2_pytorch.train.plot import plot_losses, read_jsonl
 from alphafold2_pytorch.train.progress import TrainingProgress
 from alphafold2_pytorch.train.validate import Validator
-from alphafold2_pytorch.weights.io import save_weights
+from alphafold2_pytorch.weights.io import save_weights, sha256
 
 METRICS, VALIDATION = "metrics.jsonl", "valid.jsonl"
 
@@ -54,6 +54,7 @@ def train(
     steps: int | None = None,
     minutes: float | None = None,
     resume: bool = False,
+    weights: str | Path | None = None,
     device: str = "cpu",
     log: TextIOBase | None = None,
 ) -> Outcome:
@@ -62,15 +63,20 @@ def train(
     Writes to `out`: `metrics.jsonl` (a line a step), `valid.jsonl`, `losses.png`,
     `weights.safetensors` (the moving average, to fold with), `config.json` and `checkpoints/`.
     With `resume` it goes on from the last checkpoint, with the same losses an uninterrupted run on
-    this machine would have; `config` may then be None. Ctrl-C and SIGTERM save first. Progress goes
+    this machine would have; `config` may then be None. `weights` starts a new run from those of a
+    file, of the same model, in place of random ones. Ctrl-C and SIGTERM save first. Progress goes
     to `log`, by default the terminal.
     Raises `ValueError` for an `out` that already holds a run or one of another configuration or
-    data, and `FloatingPointError` naming the loss if a number is not finite.
+    data, for `weights` of another model or given to a run that is resumed, and `FloatingPointError` naming the loss if a number is not finite.
     """
     out = Path(out)
     saved = find_run(out, resume)
     config = settle_config(config, saved)
     run = Run(config, data, device)
+    if saved is not None and weights is not None:
+        raise ValueError(f"{out} goes on from its own checkpoint: leave out the weights")
+    if weights is not None:
+        run.start_from(weights)
     if saved is not None:
         run.restore(saved)
     out.mkdir(parents=True, exist_ok=True)
@@ -117,6 +123,7 @@ class Run:
 
     def __init__(self, config: TrainConfig, data: str | Path, device: str):
         self.config, self.device, self.step = config, torch.device(device), 0
+        self.started = ""  # the hash of the weights file this run began with
         limits = {"min_length": config.min_length, "max_length": config.max_length}
         left_out = config.exclude_groups
         self.chains = ChainShards(data, "train", exclude_groups=left_out, **limits)
@@ -139,6 +146,17 @@ class Run:
         self.optimizer = make_optimizer(self.model, config)
         self.average = MovingAverage(self.model, config.ema_decay)
         self.validator = Validator(self.model, config, data) if config.validate_every else None
+
+    def start_from(self, path: str | Path) -> None:
+        """Take the weights of a file; `ValueError` if they are another model's."""
+        model = Alphafold2.from_pretrained(path)
+        if model.config != self.model_config:
+            ours, theirs = vars(self.model_config), vars(model.config)
+            changed = [name for name in ours if ours[name] != theirs[name]]
+            raise ValueError(f"the weights in {path} are of a model that differs in {changed}")
+        self.model.load_state_dict(model.state_dict())
+        self.average = MovingAverage(self.model, self.config.ema_decay)
+        self.started = sha256(path)
 
     def __str__(self) -> str:
         weights = sum(p.numel() for p in self.model.parameters())
@@ -206,11 +224,13 @@ class Run:
             "step": self.step,
             "config": self.config.to_dict(),
             "data": self.chains.fingerprint,
+            "started": self.started,
         }
         tensors = gather(self.model, self.average, self.optimizer)
         save_checkpoint(out, self.step, Checkpoint(tensors, state))
         weights = {name: value.cpu() for name, value in self.average.state.items()}
-        save_weights(out / "weights.safetensors", weights, self.model_config, step=str(self.step))
+        told = {"step": str(self.step), "started": self.started}
+        save_weights(out / "weights.safetensors", weights, self.model_config, **told)
         plot_losses(out / METRICS, out / "losses.png")
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -220,7 +240,7 @@ class Run:
                 "the run to resume was trained on other chains than this --data folder lists"
             )
         restore(checkpoint, self.model, self.average, self.optimizer)
-        self.step = checkpoint.state["step"]
+        self.step, self.started = checkpoint.state["step"], checkpoint.state["started"]
 
 
 def seed_of_step(seed: int, step: int) -> int:

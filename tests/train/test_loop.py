@@ -14,7 +14,7 @@ from alphafold2_pytorch.model import Alphafold2
 from alphafold2_pytorch.train.config import TrainConfig
 from alphafold2_pytorch.train.loop import Run, train
 from alphafold2_pytorch.train.plot import read_jsonl
-from alphafold2_pytorch.weights.io import load_weights
+from alphafold2_pytorch.weights.io import embedded_weights, load_weights, sha256
 
 SAMPLE = Path(__file__).parents[1] / "sample"
 TINY_MODEL = {
@@ -217,3 +217,22 @@ def test_log_file_gets_lines_without_escapes(tmp_path):
         train(TINY, SAMPLE, tmp_path / "run", steps=2, log=file)
     log = (tmp_path / "log").read_text()
     assert "step 1/2  loss" in log and "steps/s" in log and "\x1b" not in log and "\r" not in log
+
+
+def test_run_starts_from_the_weights_of_another(whole, tmp_path):
+    path = whole / "weights.safetensors"
+    fresh = Run(TINY, SAMPLE, "cpu")
+    fresh.start_from(path)
+    for name, value in Alphafold2.from_pretrained(path).state_dict().items():
+        torch.testing.assert_close(fresh.model.state_dict()[name], value)
+        torch.testing.assert_close(fresh.average.state[name], value)
+    assert run(tmp_path / "second", weights=path, steps=1).step == 1
+    _, _, metadata = load_weights(tmp_path / "second" / "weights.safetensors")
+    assert metadata["started"] == sha256(path)
+    with pytest.raises(ValueError, match="leave out the weights"):
+        run(tmp_path / "second", weights=path, resume=True, steps=2)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"differs in \[.*'dim'"):
+        run(tmp_path / "run", weights=embedded_weights(), steps=1)
