@@ -3,7 +3,51 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any
+
+# Keywords of the earliest library of this name that mean nothing here, and what does their work.
+REPLACED = {
+    "attn_types": "custom_block_types lists the trunk's blocks",
+    "coords_module": "register a structure module and name it in structure_module_type",
+    "max_num_msas": "an alignment may have any number of rows",
+    "max_num_templates": "there may be any number of templates",
+    "num_custom_blocks": "repeat the list: custom_block_types=('conv', 'self') * n",
+    "se3_edges_fourier_encodings": "structure modules read the pair representation itself",
+    "structure_module_adj_dim": "structure modules read the pair representation itself",
+    "structure_module_adj_neighbors": "structure_module_knn limits the neighbours",
+    "template_embedder_type": "templates are embedded as invariants of their coordinates",
+    "trunk_embeds_to_se3_edges": "structure modules read the pair representation itself",
+    "use_eigen_mds": "utils.MDScaling(eigen=True)",
+}
+# Which block reads a keyword: set without such a block, it would change nothing.
+READ_BY = {
+    "sparse_self_attn": "self",
+    "msa_tie_row_attn": "self",
+    "inter_msa_self_attn": "self",
+    "cross_attn_linear": "cross",
+    "cross_attn_linear_projection_update_every": "cross",
+    "cross_attn_kron_primary": "cross",
+    "cross_attn_kron_msa": "cross",
+    "cross_attn_compress_ratio": "cross",
+    "disable_cross_attn_rotary": "cross",
+    "conv_seq_kernels": "conv",
+    "conv_msa_kernels": "conv",
+    "conv_glu_gated": "conv",
+    "dilations": "conv",
+}
+PER_LAYER = ("sparse_self_attn", "cross_attn_linear")  # one value, or one for each such block
+COUNTS = (
+    "dim",
+    "heads",
+    "dim_head",
+    "num_tokens",
+    "num_embedds",
+    "cross_attn_compress_ratio",
+    "cross_attn_linear_projection_update_every",
+    "template_attn_depth",
+    "structure_module_depth",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +57,7 @@ class Alphafold2Config:
     `depth` counts layers of `('conv',)` (only with `use_conv`) + `('self', 'cross')`; with
     `custom_block_types` the list itself says how deep the trunk is. `options` are each part's own
     keywords by its registered name: `options={"evoformer": {"dim_hidden": 16}}`.
-    Raises `ValueError` for values that do not fit together.
+    Raises `ValueError` for values that do not fit together or that no part would read.
     """
 
     dim: int
@@ -21,15 +65,36 @@ class Alphafold2Config:
     depth: int | None = None
     heads: int = 8
     dim_head: int = 64
+    max_seq_len: int | None = None  # residues; a longer input is refused
     num_tokens: int = 23
+    num_embedds: int = 1280  # width of `embeds` and `msa_embeds`
+    disable_token_embed: bool = False  # only `embeds` and `msa_embeds` say what a residue is
     attn_dropout: float = 0.0
     ff_dropout: float = 0.0
+    reversible: bool = False
+    rotary: bool = False
+    custom_block_types: tuple[str, ...] = ()
     use_conv: bool = False
     conv_seq_kernels: tuple[tuple[int, int], ...] = ((9, 1), (1, 9), (3, 3))
     conv_msa_kernels: tuple[tuple[int, int], ...] = ((1, 9), (3, 3))
-    dilations: tuple[int, ...] = (1,)
-    custom_block_types: tuple[str, ...] = ()
+    conv_glu_gated: bool = False
+    dilations: tuple[int, ...] = (1, 3, 5)
+    sparse_self_attn: bool | tuple[bool, ...] = False
+    msa_tie_row_attn: bool = False
+    inter_msa_self_attn: bool = True
+    cross_attn_linear: bool | tuple[bool, ...] = False
+    cross_attn_linear_projection_update_every: int = 1000  # training steps
+    cross_attn_kron_primary: bool = False
+    cross_attn_kron_msa: bool = False
+    cross_attn_compress_ratio: int = 1
+    disable_cross_attn_rotary: bool = False
+    template_attn_depth: int = 2
+    predict_angles: bool = False
+    symmetrize_omega: bool = True
+    predict_real_value_distances: bool = False
     predict_coords: bool = False
+    return_aux_logits: bool = False  # `forward` returns them beside the coordinates
+    mds_iters: int | None = None  # of the first coordinates; None: the structure module's choice
     structure_module_type: str = "ipa"
     structure_module_dim: int = 128
     structure_module_depth: int = 4
@@ -38,22 +103,75 @@ class Alphafold2Config:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
-        for name in ("dim", "heads", "dim_head", "num_tokens", "structure_module_depth"):
-            if not isinstance(value := getattr(self, name), int) or value < 1:
+        for name in COUNTS:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("dim_msa", "depth", "max_seq_len", "mds_iters"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be at least 1, got {value!r}")
         for name in ("attn_dropout", "ff_dropout"):
             if not 0.0 <= (value := getattr(self, name)) < 1.0:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
         if not self.custom_block_types and self.depth is None:
             raise ValueError("give depth, or custom_block_types to list the trunk's blocks")
-        if self.custom_block_types and self.depth is not None:
-            per_layer = 3 if self.use_conv else 2
+        listed = len(self.custom_block_types)
+        if listed and (self.depth not in (None, listed) or self.use_conv):
+            what = "use_conv" if self.use_conv else f"depth={self.depth}"
             raise ValueError(
-                f"custom_block_types lists {len(self.custom_block_types)} blocks: leave out depth, "
-                f"which counts layers of {per_layer} blocks without a list (got {self.depth})"
+                f"custom_block_types lists {listed} blocks: leave out {what}, which says "
+                " what the layers are where there is no list"
             )
-        if self.depth is not None and self.depth < 1:
-            raise ValueError(f"depth must be at least 1, got {self.depth}")
+        self._check_per_layer()
+        self._check_read()
+
+    def _check_per_layer(self) -> None:
+        for name in PER_LAYER:
+            value, block = getattr(self, name), READ_BY[name]
+            count = self.block_types.count(block)
+            if isinstance(value, tuple) and len(value) != count:
+                raise ValueError(
+                    f"{name} has {len(value)} entries for {count} {block!r} blocks: give one "
+                    "value, or one for each of them"
+                )
+        if not self.dilations:
+            raise ValueError("dilations is empty: give at least one whole number")
+
+    def _check_read(self) -> None:
+        """A keyword that changes nothing is a mistake of whoever gave it."""
+        own = {"self", "cross", "conv", "evoformer", "covariance"}
+        if set(self.block_types) <= own:  # a block of a user may read any keyword
+            for name, block in READ_BY.items():
+                if getattr(self, name) != getattr(type(self), name) and not self._has(block):
+                    raise ValueError(f"{name} is read by {block!r} blocks; this trunk has none")
+        needs = {
+            "rotary": self._has("self") or self.cross_attn_kron_primary or self.cross_attn_kron_msa,
+            "disable_cross_attn_rotary": self.rotary,
+            "return_aux_logits": self.predict_coords,
+            "mds_iters": self.predict_coords,
+        }
+        for name, met in needs.items():
+            if getattr(self, name) and not met:
+                raise ValueError(f"{name}={getattr(self, name)!r} would change nothing here")
+        if not self.symmetrize_omega and not self.predict_angles:
+            raise ValueError("symmetrize_omega=False would change nothing without predict_angles")
+        if self.rotary and self.dim_head % 2:
+            raise ValueError(f"rotary turns pairs of features: dim_head={self.dim_head} is odd")
+        if self.cross_attn_linear and self.cross_attn_compress_ratio > 1:
+            raise ValueError("linear cross attention has no keys to compress: choose one of them")
+        if self.sparse_self_attn and self.max_seq_len is None:
+            raise ValueError("sparse_self_attn needs max_seq_len, the longest input to be read")
+
+    def _has(self, block: str) -> bool:
+        return block in self.block_types
+
+    def of_layer(self, name: str, layer: int) -> Any:
+        """What a keyword that may be a tuple says for block number `layer` of the trunk."""
+        value = getattr(self, name)
+        if not isinstance(value, tuple):
+            return value
+        return value[self.block_types[:layer].count(READ_BY[name])]
 
     @property
     def width_msa(self) -> int:
@@ -87,8 +205,20 @@ class Alphafold2Config:
         known = {f.name: f.default for f in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
             raise ValueError(f"unknown model keywords {unknown}; possible are {sorted(known)}")
-        tuples = {k for k in values if isinstance(known[k], tuple)}  # JSON has only lists
+        tuples = {k for k in values if isinstance(known[k], tuple)} | set(PER_LAYER)
         return cls(**{k: as_tuple(v) if k in tuples else v for k, v in values.items()})
+
+    @classmethod
+    def from_keywords(cls, **keywords: Any) -> "Alphafold2Config":
+        """`TypeError` for a keyword there is not, with what took its place or comes near it."""
+        known = [f.name for f in fields(cls)]
+        for name in keywords:
+            if name in REPLACED:
+                raise TypeError(f"there is no keyword {name!r}: {REPLACED[name]}")
+            if name not in known:
+                near = get_close_matches(name, known) or sorted(known)
+                raise TypeError(f"there is no keyword {name!r}; did you mean one of {near}?")
+        return cls(**keywords)
 
 
 def as_tuple(value: Any) -> Any:

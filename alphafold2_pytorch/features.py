@@ -5,7 +5,7 @@ Every field says its shape once; crop, pad, stack and `to` are read off that ann
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import torch
 
@@ -17,15 +17,24 @@ Group = TypeVar("Group", bound="TensorGroup")
 
 
 class TensorGroup:
-    """A frozen dataclass of tensors whose annotations name their dimensions."""
+    """A frozen dataclass of tensors whose annotations name their dimensions.
+
+    A field that may be None is left alone where it is.
+    """
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields that are there."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def dims(self, name: str) -> list[str]:
         """The dimension names of one field, without the leading `*b`."""
         kind: Any = next(f.type for f in fields(self) if f.name == name)  # type: ignore[arg-type]
+        kind = next(iter(get_args(kind)), kind)  # of `Float[...] | None` the first
         return [dim for dim in kind.dim_str.split() if not dim.startswith("*")]
 
     def _axes(self, dim: str):
-        for name in vars(self):
+        for name in self.tensors:
             names = self.dims(name)
             for axis in [i - len(names) for i, each in enumerate(names) if each == dim]:
                 yield name, axis
@@ -59,17 +68,23 @@ class TensorGroup:
 
     def to(self: Group, device: torch.device | str) -> Group:
         """Move every tensor to a device."""
-        return replace(self, **{k: v.to(device) for k, v in vars(self).items()})  # type: ignore[type-var]
+        return replace(self, **{k: v.to(device) for k, v in self.tensors.items()})  # type: ignore[type-var]
 
     @classmethod
     def stack(cls: type[Group], groups: Sequence[Group]) -> Group:
-        """Pad every named dimension to the longest, then put a batch axis in front."""
+        """Pad every named dimension to the longest, then put a batch axis in front.
+
+        `ValueError` if a field is there in some groups only.
+        """
         groups = list(groups)
-        names = {dim for name in vars(groups[0]) for dim in groups[0].dims(name) if dim.isalpha()}
+        present = groups[0].tensors
+        if uneven := {name for group in groups for name in group.tensors.keys() ^ present.keys()}:
+            raise ValueError(f"cannot stack: {sorted(uneven)} are there in some examples only")
+        names = {dim for name in present for dim in groups[0].dims(name) if dim.isalpha()}
         for dim in sorted(names):
             longest = max(group.size(dim) for group in groups)
             groups = [group.pad(dim, longest) for group in groups]
-        each = [vars(group) for group in groups]
+        each = [group.tensors for group in groups]
         return cls(**{name: torch.stack([one[name] for one in each]) for name in each[0]})
 
 
@@ -86,6 +101,12 @@ class Features(TensorGroup):
     msa: Int[Tensor, "*b s m"]
     deletions: Float[Tensor, "*b s m"]  # residues a row has between the column before and this one
     msa_mask: Bool[Tensor, "*b s m"]
+    embeds: Float[Tensor, "*b n e"] | None = None  # of a language model, one a residue
+    msa_embeds: Float[Tensor, "*b s m e"] | None = None
+    template_seq: Int[Tensor, "*b t n"] | None = None
+    template_coords: Float[Tensor, "*b t n 3"] | None = None  # CA, angstrom
+    template_mask: Bool[Tensor, "*b t n"] | None = None
+    template_sidechains: Float[Tensor, "*b t n 3"] | None = None  # unit vectors from CA to C
 
 
 @dataclass(frozen=True)

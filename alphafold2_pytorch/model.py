@@ -1,9 +1,9 @@
 """`Alphafold2`: embeddings, trunk, heads and structure module, in the order of one trip."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -16,13 +16,14 @@ from alphafold2_pytorch.geometry.atoms import pseudo_beta
 from alphafold2_pytorch.heads import HEADS
 from alphafold2_pytorch.heads.distogram import DistogramHead
 from alphafold2_pytorch.inputs import InputEmbedding
+from alphafold2_pytorch.inputs.check import check_features, pack
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.ops import set_runtime
 from alphafold2_pytorch.streams import Recycled, Representations, Streams
 from alphafold2_pytorch.structure import STRUCTURES, StructureModule
 from alphafold2_pytorch.structure.start import frames_from_distogram
 from alphafold2_pytorch.trunk import Trunk
-from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
+from alphafold2_pytorch.typing import Float, Tensor
 from alphafold2_pytorch.weights.io import embedded_weights, load_weights
 
 
@@ -38,7 +39,7 @@ class Alphafold2(nn.Module):
         super().__init__()
         if config is not None and keywords:
             raise TypeError(f"give a config or keywords, not both (got {sorted(keywords)})")
-        self.config = config = config or Alphafold2Config(**keywords)
+        self.config = config = config or Alphafold2Config.from_keywords(**keywords)
         self.inputs = InputEmbedding(config)
         self.trunk = Trunk(config)
         self.single: SingleProjection | None = None
@@ -88,33 +89,52 @@ class Alphafold2(nn.Module):
 
     def forward(
         self,
-        seq: Int[Tensor, "b n"],
-        msa: Int[Tensor, "b s m"] | None = None,
+        seq: Tensor,  # b n, tokens
+        msa: Tensor | None = None,  # b s m, tokens
         *,
-        mask: Bool[Tensor, "b n"] | None = None,
-        msa_mask: Bool[Tensor, "b s m"] | None = None,
-    ) -> Tensor:
-        """One cycle: distogram logits `b n n 37`, or with `predict_coords` atoms `b (n 3) 3`.
+        mask: Tensor | None = None,  # b n, True where there is data, as in all masks
+        msa_mask: Tensor | None = None,  # b s m
+        templates_seq: Tensor | None = None,  # b t n, tokens
+        templates_coors: Tensor | None = None,  # b t n 3, CA, angstrom
+        templates_mask: Tensor | None = None,  # b t n
+        templates_sidechains: Tensor | None = None,  # b t n 3, unit vectors from CA to C
+        embeds: Tensor | None = None,  # b n num_embedds
+        msa_embeds: Tensor | None = None,  # b s m num_embedds
+        return_trunk: bool = False,
+        return_confidence: bool = False,
+    ) -> Any:
+        """One cycle on plain tensors.
 
-        The atoms are N, CA, C of one residue after the other, in angstrom. Distogram bins: up to
-        2 A, then steps of 0.5 A, beyond 19.5 A. Without an MSA the sequence is its own only row.
-        `ValueError` for tokens out of range and shapes that do not fit.
+        Distogram logits `b n n 37`; or with `predict_real_value_distances` `b n n 2`, mean and
+        standard deviation in angstrom; with `predict_angles` these as the first of `Logits`; with
+        `predict_coords` the atoms `b (n 3) 3` instead, N, CA, C of one residue after the other, in
+        angstrom. To the atoms `return_aux_logits` adds the `Logits` and `return_confidence` the
+        pLDDT `b n`; `return_trunk` gives what there is without them.
+        `TypeError` and `ValueError` name an argument that does not fit.
         """
-        mask = torch.ones_like(seq, dtype=torch.bool) if mask is None else mask
-        if msa is None:
-            msa, msa_mask = seq[:, None], mask[:, None]
-        features = Features(
+        features = pack(
             seq=seq,
-            residue_index=torch.arange(seq.shape[1], device=seq.device).expand_as(seq),
-            mask=mask,
             msa=msa,
-            deletions=torch.zeros(msa.shape, device=seq.device),
-            msa_mask=torch.ones_like(msa, dtype=torch.bool) if msa_mask is None else msa_mask,
+            mask=mask,
+            msa_mask=msa_mask,
+            templates_seq=templates_seq,
+            templates_coors=templates_coors,
+            templates_mask=templates_mask,
+            templates_sidechains=templates_sidechains,
+            embeds=embeds,
+            msa_embeds=msa_embeds,
         )
+        if return_confidence and self.structure is None:
+            raise ValueError("return_confidence needs a structure: use predict_coords=True")
         prediction = self.predict(features)
-        if prediction.structure is None:
-            return prediction.outputs["distogram"]
-        return prediction.structure.atoms[-1, :, :, :3].flatten(1, 2)
+        logits = Logits.of(prediction.outputs)
+        if prediction.structure is None or return_trunk:
+            return logits if self.config.predict_angles else logits.distance
+        coords = prediction.structure.atoms[-1, :, :, :3].flatten(1, 2)
+        more: list[Any] = [logits] if self.config.return_aux_logits else []
+        if return_confidence:
+            more.append(prediction.plddt)
+        return (coords, *more) if more else coords
 
     def predict(
         self,
@@ -127,7 +147,7 @@ class Alphafold2(nn.Module):
         `progress` is called with (cycles done, cycles) after each. `FloatingPointError` if the
         result is not finite. Jumper et al. (2021) Suppl. Alg. 2 and 30.
         """
-        self._check(features)
+        check_features(features, self.config)
         if recycles < 0:
             raise ValueError(f"recycles must be at least 0, got {recycles}")
         recycled = self.inputs.first(features)
@@ -207,30 +227,20 @@ class Alphafold2(nn.Module):
         aligned = x.msa.shape[2] == features.seq.shape[1]
         return Recycled(x.pair.detach(), x.msa[:, 0].detach() if aligned else None, cbeta)
 
-    def _check(self, features: Features) -> None:
-        tokens = self.config.num_tokens
-        for name in ("seq", "msa"):
-            values = getattr(features, name)
-            if values.numel() == 0:
-                raise ValueError(f"{name} is empty: its shape is {tuple(values.shape)}")
-            low, high = int(values.min()), int(values.max())
-            if low < 0 or high >= tokens:
-                raise ValueError(
-                    f"{name} has tokens {low} to {high}; possible are 0 to {tokens - 1}"
-                )
-        shapes = {
-            "mask": features.seq.shape,
-            "residue_index": features.seq.shape,
-            "msa_mask": features.msa.shape,
-            "deletions": features.msa.shape,
-        }
-        for name, shape in shapes.items():
-            if (came := getattr(features, name).shape) != shape:
-                raise ValueError(f"{name} must have the shape {tuple(shape)}, got {tuple(came)}")
-        if features.msa.shape[0] != features.seq.shape[0]:
-            raise ValueError(
-                f"seq is a batch of {features.seq.shape[0]}, msa of {features.msa.shape[0]}"
-            )
+
+class Logits(NamedTuple):
+    """What the trunk alone predicts of each pair: distances, and angles if the model has them."""
+
+    distance: Float[Tensor, "b n n k"]
+    theta: Float[Tensor, "b n n 25"] | None = None
+    phi: Float[Tensor, "b n n 13"] | None = None
+    omega: Float[Tensor, "b n n 25"] | None = None
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, Tensor]) -> "Logits":
+        """Picked from the outputs of the heads."""
+        distance = outputs["distance"] if "distance" in outputs else outputs["distogram"]
+        return cls(distance, *(outputs.get(name) for name in ("theta", "phi", "omega")))
 
 
 class SingleProjection(nn.Module):

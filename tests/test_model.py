@@ -48,7 +48,7 @@ def test_the_alignment_and_its_deletions_change_the_result(blocks):
 def test_padding_a_batch_changes_nothing():
     model = build("evoformer", "self", "cross", "conv", predict_coords=True)
     short, long = random_features(7, rows=3), random_features(10, rows=5)
-    unbatched = [Features(**{k: v[0] for k, v in vars(f).items()}) for f in (short, long)]
+    unbatched = [Features(**{k: v[0] for k, v in f.tensors.items()}) for f in (short, long)]
     both = model.predict(Features.stack(unbatched), recycles=1)
     alone = model.predict(short, recycles=1)
     torch.testing.assert_close(

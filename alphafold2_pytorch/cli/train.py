@@ -33,5 +33,13 @@ def run(
 
     device = choose_device(device)
     settings = TrainConfig.from_file(config) if config is not None else None
-    stop = {"steps": steps, "minutes": minutes}
-    train(settings, data, out, **stop, resume=resume, weights=weights, device=device)
+    train(
+        settings,
+        data,
+        out,
+        steps=steps,
+        minutes=minutes,
+        resume=resume,
+        weights=weights,
+        device=device,
+    )

@@ -67,7 +67,8 @@ def train(
     file, of the same model, in place of random ones. Ctrl-C and SIGTERM save first. Progress goes
     to `log`, by default the terminal.
     Raises `ValueError` for an `out` that already holds a run or one of another configuration or
-    data, for `weights` of another model or given to a run that is resumed, and `FloatingPointError` naming the loss if a number is not finite.
+    data, for `weights` of another model or given to a run that is resumed, and `FloatingPointError`
+    naming the loss if a number is not finite.
     """
     out = Path(out)
     saved = find_run(out, resume)

@@ -128,7 +128,7 @@ def equal(one, two):
         for a, b in zip(one.parts, two.parts, strict=True)
         for g in ("features", "targets")
     ]
-    same = all(torch.equal(vars(a)[k], vars(b)[k]) for a, b in groups for k in vars(a))
+    same = all(torch.equal(a.tensors[k], b.tensors[k]) for a, b in groups for k in a.tensors)
     return same and one.ids == two.ids and one.recycles == two.recycles
 
 

@@ -1,0 +1,124 @@
+"""What a caller's tensors must be, told by name before anything is computed."""
+
+from typing import Any
+
+import torch
+
+from alphafold2_pytorch.config import Alphafold2Config
+from alphafold2_pytorch.features import Features
+from alphafold2_pytorch.typing import Tensor
+
+KINDS = {
+    "integer": lambda t: not t.is_floating_point() and t.dtype != torch.bool,
+    "boolean": lambda t: t.dtype == torch.bool,
+    "number": lambda t: t.dtype != torch.bool and not t.is_complex(),
+}
+TENSORS = {  # argument of `Alphafold2.forward`: field of `Features`, kind, shape
+    "seq": ("seq", "integer", "b n"),
+    "msa": ("msa", "integer", "b s m"),
+    "mask": ("mask", "boolean", "b n"),
+    "msa_mask": ("msa_mask", "boolean", "b s m"),
+    "embeds": ("embeds", "number", "b n e"),
+    "msa_embeds": ("msa_embeds", "number", "b s m e"),
+    "templates_seq": ("template_seq", "integer", "b t n"),
+    "templates_coors": ("template_coords", "number", "b t n 3"),
+    "templates_mask": ("template_mask", "boolean", "b t n"),
+    "templates_sidechains": ("template_sidechains", "number", "b t n 3"),
+}
+
+
+def pack(**tensors: Tensor | None) -> Features:
+    """The arguments of `Alphafold2.forward` as `Features`; what may be left out is filled in.
+
+    Without an MSA the sequence is its own only row. `TypeError` for another kind of tensor,
+    `ValueError` for a shape that does not fit the others, naming the argument.
+    """
+    given = {name: value for name, value in tensors.items() if value is not None}
+    sizes: dict[str, tuple[int, str]] = {"3": (3, "")}
+    for name, (_, kind, shape) in TENSORS.items():
+        if name in given:
+            check_tensor(name, given[name], kind, shape, sizes)
+    seq = given["seq"]
+    mask = given.setdefault("mask", torch.ones_like(seq, dtype=torch.bool))
+    if "msa" not in given:
+        for name in ("msa_mask", "msa_embeds"):
+            if name in given:
+                raise ValueError(f"{name} came without msa: give both or neither")
+        given |= {"msa": seq[:, None], "msa_mask": mask[:, None]}
+    msa = given["msa"]
+    given.setdefault("msa_mask", torch.ones_like(msa, dtype=torch.bool))
+    if (coords := given.get("templates_coors")) is not None:
+        given.setdefault("templates_seq", torch.full(coords.shape[:3], 20, device=coords.device))
+        given.setdefault(
+            "templates_mask", torch.ones(coords.shape[:3], dtype=torch.bool, device=coords.device)
+        )
+    elif lonely := sorted(name for name in given if name.startswith("templates_")):
+        raise ValueError(f"{lonely} came without templates_coors, which a template needs")
+    values: dict[str, Any] = {TENSORS[name][0]: value for name, value in given.items()}
+    for name, (field, kind, _) in TENSORS.items():
+        if kind == "number" and name in given:
+            values[field] = values[field].float()
+    return Features(
+        residue_index=torch.arange(seq.shape[1], device=seq.device).expand_as(seq),
+        deletions=torch.zeros(msa.shape, device=seq.device),
+        **values,
+    )
+
+
+def check_tensor(
+    name: str, value: Any, kind: str, shape: str, sizes: dict[str, tuple[int, str]]
+) -> None:
+    """Kind and shape of one argument; `sizes` remembers who first said how long each axis is."""
+    if not isinstance(value, torch.Tensor) or not KINDS[kind](value):
+        came = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
+        raise TypeError(f"{name} must be a tensor of {kind} type, got {came}")
+    axes = shape.split()
+    if value.ndim != len(axes):
+        raise ValueError(f"{name} must have the axes ({shape}), got the shape {tuple(value.shape)}")
+    for axis, size in zip(axes, value.shape, strict=True):
+        expected, who = sizes.setdefault(axis, (size, name))
+        if size != expected:
+            told = f", as {who} has" if who else ""
+            raise ValueError(
+                f"{name} has the shape {tuple(value.shape)}: its axis {axis!r} must be "
+                f"{expected} long{told}"
+            )
+
+
+def check_features(features: Features, config: Alphafold2Config) -> None:
+    """Shapes, tokens, and finite coordinates; `ValueError` names the field and what is possible."""
+    sizes: dict[str, int] = {"3": 3, "e": config.num_embedds}
+    b = features.seq.shape[0]
+    for name, value in features.tensors.items():
+        shape = (b, *(sizes.setdefault(d, n) for d, n in named_sizes(features, name, value)))
+        if tuple(value.shape) != shape:
+            raise ValueError(f"{name} must have the shape {shape}, got {tuple(value.shape)}")
+    for name in ("seq", "msa", "template_seq"):
+        values, most = getattr(features, name), config.num_tokens
+        if values is None:
+            continue
+        if values.numel() == 0:
+            raise ValueError(f"{name} is empty: its shape is {tuple(values.shape)}")
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high >= most:
+            raise ValueError(f"{name} has tokens {low} to {high}; possible are 0 to {most - 1}")
+    longest = config.max_seq_len
+    if longest is not None and features.seq.shape[1] > longest:
+        raise ValueError(
+            f"the sequence has {features.seq.shape[1]} residues; this model was built for at most "
+            f"max_seq_len={longest}"
+        )
+    for name in ("embeds", "msa_embeds", "template_coords", "template_sidechains"):
+        values = getattr(features, name)
+        if values is not None and not bool(torch.isfinite(values).all()):
+            raise ValueError(f"{name} has entries that are NaN or infinite")
+    if config.disable_token_embed and features.embeds is None:
+        raise ValueError("this model has no token embedding (disable_token_embed): give embeds")
+
+
+def named_sizes(features: Features, name: str, value: Tensor) -> list[tuple[str, int]]:
+    """The axes after the batch, with how long they are."""
+    names = features.dims(name)
+    if value.ndim != len(names) + 1:
+        raise ValueError(f"{name} must have the axes (b {' '.join(names)}), got {value.ndim}")
+    return list(zip(names, value.shape[1:], strict=True))
