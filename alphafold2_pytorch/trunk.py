@@ -1,16 +1,31 @@
-"""How the trunk's updates are run: plainly, or recomputed in the backward pass."""
+"""How the trunk's updates are run: plainly, recomputed in the backward pass, or undone in it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from alphafold2_pytorch.blocks import BLOCKS
+from alphafold2_pytorch.blocks import BLOCKS, Block
 from alphafold2_pytorch.config import Alphafold2Config, Runtime
 from alphafold2_pytorch.streams import Streams
+from alphafold2_pytorch.typing import Tensor
+
+STREAMS = ("pair", "msa")
 
 
 class Trunk(nn.Module):
-    """The blocks of `config.block_types`, one after the other."""
+    """The blocks of `config.block_types`, one after the other.
+
+    With `config.reversible` each stream is two halves that start equal: an update is read from one
+    and added to the other, which is read next, and the result is their mean (Gomez et al. 2017).
+    The backward pass undoes the updates instead of keeping what they computed. `ValueError` for a
+    block that is not a list of updates.
+    """
 
     runtime = Runtime()  # written by `set_runtime`
 
@@ -20,9 +35,140 @@ class Trunk(nn.Module):
             BLOCKS[name].from_config(config, name, layer)
             for layer, name in enumerate(config.block_types)
         )
+        self.reversible = config.reversible
+        if self.reversible:
+            for name, block in zip(config.block_types, self.blocks, strict=True):
+                if type(block).forward is not Block.forward:
+                    raise ValueError(
+                        f"block {name!r} has a forward of its own, so its updates cannot be "
+                        "undone: leave out reversible=True, or make it a list of updates"
+                    )
 
     def forward(self, x: Streams) -> Streams:
+        if self.reversible:
+            steps = [step for block in self.blocks for step in block.children()]
+            return run_reversibly(steps, x)
         recompute = self.runtime.checkpoint and torch.is_grad_enabled()
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
         return x
+
+
+def run_reversibly(steps: list[nn.Module], x: Streams) -> Streams:
+    """All steps on two halves of each stream; the halves' mean."""
+    parameters = {p: None for step in steps for p in step.parameters() if p.requires_grad}
+    pair, pair_hidden, msa, msa_hidden = Reversible.apply(
+        steps, replace(x, owned=False), x.pair, x.msa, *parameters
+    )
+    return replace(x, pair=(pair + pair_hidden) / 2, msa=(msa + msa_hidden) / 2, owned=True)
+
+
+class Halves:
+    """Of each stream the half that steps read, and the hidden one that the next update changes."""
+
+    def __init__(self, frame: Streams, read: dict[str, Tensor], hidden: dict[str, Tensor]):
+        self.frame, self.read, self.hidden = frame, read, hidden
+
+    def write(self, stream: str, update: Tensor) -> None:
+        """Add to the hidden half, in place, and swap the two."""
+        self.hidden[stream] += update
+        self.swap(stream)
+
+    def swap(self, stream: str) -> None:
+        self.read[stream], self.hidden[stream] = self.hidden[stream], self.read[stream]
+
+    def streams(self) -> Streams:
+        """What a step reads."""
+        return replace(self.frame, pair=self.read["pair"], msa=self.read["msa"])
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(half[name] for name in STREAMS for half in (self.read, self.hidden))
+
+
+class Reversible(torch.autograd.Function):
+    """Keeps the last halves only; its backward pass undoes one step after the other."""
+
+    @staticmethod
+    def forward(ctx: Any, steps: Any, frame: Any, pair: Any, msa: Any, *parameters: Any) -> Any:
+        streams = {"pair": pair, "msa": msa}
+        halves = Halves(
+            frame,
+            {name: value.clone() for name, value in streams.items()},
+            {name: value.clone() for name, value in streams.items()},
+        )
+        ctx.steps, ctx.frame, ctx.context = steps, frame, Context(pair.device)
+        ctx.random = []
+        with ctx.context.autocast():
+            for step in steps:
+                ctx.random.append(ctx.context.random_state() if step.training else None)
+                halves.write(step.writes, step(halves.streams()))
+        ctx.save_for_backward(*halves.tensors, *parameters)
+        return halves.tensors
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        pair, pair_hidden, msa, msa_hidden, *parameters = ctx.saved_tensors
+        halves = Halves(
+            ctx.frame,
+            {"pair": pair.clone(), "msa": msa.clone()},
+            {"pair": pair_hidden.clone(), "msa": msa_hidden.clone()},
+        )
+        slopes = Halves(
+            ctx.frame,
+            {"pair": gradients[0].clone(), "msa": gradients[2].clone()},
+            {"pair": gradients[1].clone(), "msa": gradients[3].clone()},
+        )
+        of_parameter: dict[Tensor, Tensor | None] = dict.fromkeys(parameters)
+        for step, state in zip(reversed(ctx.steps), reversed(ctx.random), strict=True):
+            stream = step.writes
+            halves.swap(stream)  # the half that was read; the other still holds the update
+            slopes.swap(stream)
+            leaves = {k: v.detach().requires_grad_() for k, v in halves.read.items()}
+            with torch.enable_grad(), ctx.context.autocast(), ctx.context.random(state):
+                update = step(Halves(ctx.frame, leaves, {}).streams())
+            halves.hidden[stream] -= update.detach()
+            wanted = [*leaves.values(), *(p for p in step.parameters() if p.requires_grad)]
+            slope = slopes.hidden[stream].to(update.dtype)
+            found = torch.autograd.grad(update, wanted, slope, allow_unused=True)
+            for name, more in zip(leaves, found[: len(leaves)], strict=True):
+                if more is not None:
+                    slopes.read[name] += more
+            for parameter, more in zip(wanted[len(leaves) :], found[len(leaves) :], strict=True):
+                if more is not None:
+                    before = of_parameter[parameter]
+                    of_parameter[parameter] = more if before is None else before + more
+        into = (slopes.read[name] + slopes.hidden[name] for name in STREAMS)
+        return None, None, *into, *of_parameter.values()
+
+
+class Context:
+    """What a step must see again when it is computed a second time: autocast, random numbers."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.enabled = torch.is_autocast_enabled(device.type)
+        self.dtype = torch.get_autocast_dtype(device.type) if self.enabled else None
+
+    def autocast(self) -> torch.autocast:
+        """As in the forward pass; without its cache, which would keep weights without gradients."""
+        kind = self.device.type
+        return torch.autocast(kind, self.dtype, enabled=self.enabled, cache_enabled=False)
+
+    def random_state(self) -> list[Tensor]:
+        """Of the generators that dropout draws from."""
+        gpu = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
+        return [torch.get_rng_state(), *gpu]
+
+    @contextmanager
+    def random(self, states: list[Tensor] | None) -> Iterator[None]:
+        """For a while, random numbers are those that followed `states`; None: as they come."""
+        if states is None:
+            yield
+            return
+        with torch.random.fork_rng([self.device] if len(states) > 1 else []):
+            torch.set_rng_state(states[0])
+            if len(states) > 1:
+                torch.cuda.set_rng_state(states[1], self.device)
+            yield

@@ -1,6 +1,5 @@
 """Residual convolutions that mix one- and two-dimensional kernels (Si and Yan 2021)."""
 
-import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
@@ -14,20 +13,30 @@ from alphafold2_pytorch.typing import Tensor
 class MixedConv(nn.Module):
     """The sum of convolutions of several kernel shapes over one stream, masked on the way in.
 
-    Kernel sizes must be odd, so that a stream keeps its size (`ValueError`).
+    A GELU follows, or with `gated` a gated linear unit. Kernel sizes must be odd, so that a stream
+    keeps its size (`ValueError`).
     """
 
     def __init__(
-        self, writes: str, dim: int, kernels: tuple[tuple[int, int], ...], dilation: int = 1
+        self,
+        writes: str,
+        dim: int,
+        kernels: tuple[tuple[int, int], ...],
+        dilation: int = 1,
+        gated: bool = False,
     ):
         super().__init__()
+        if not kernels:
+            raise ValueError("a convolution needs at least one kernel, like (3, 3)")
         if even := [kernel for kernel in kernels if any(size % 2 == 0 for size in kernel)]:
             raise ValueError(f"convolution kernels must be odd along both axes, got {even}")
         self.writes = writes
         self.norm = nn.LayerNorm(dim)
         self.convs = nn.ModuleList(
-            nn.Conv2d(dim, dim, kernel, padding="same", dilation=dilation) for kernel in kernels
+            nn.Conv2d(dim, (1 + gated) * dim, kernel, padding="same", dilation=dilation)
+            for kernel in kernels
         )
+        self.activation = nn.GLU(dim=1) if gated else nn.GELU()
         self.out = linear(dim, dim, role="final")
 
     def forward(self, x: Streams) -> Tensor:
@@ -35,7 +44,7 @@ class MixedConv(nn.Module):
         mask = x.pair_mask if self.writes == "pair" else x.msa_mask
         grid = self.norm(getattr(x, self.writes)) * mask[..., None]
         grid = rearrange(grid, "b i j d -> b d i j")
-        mixed = F.gelu(sum(conv(grid) for conv in self.convs))
+        mixed = self.activation(sum(conv(grid) for conv in self.convs))
         return self.out(rearrange(mixed, "b d i j -> b i j d"))
 
 
@@ -50,19 +59,20 @@ class Conv(Block):
         seq_kernels: tuple[tuple[int, int], ...] = ((9, 1), (1, 9), (3, 3)),
         msa_kernels: tuple[tuple[int, int], ...] = ((1, 9), (3, 3)),
         dilation: int = 1,
+        glu_gated: bool = False,
     ):
         super().__init__()
-        self.pair = MixedConv("pair", dim, seq_kernels, dilation)
-        self.msa = MixedConv("msa", dim_msa or dim, msa_kernels, dilation)
+        self.pair = MixedConv("pair", dim, seq_kernels, dilation, glu_gated)
+        self.msa = MixedConv("msa", dim_msa or dim, msa_kernels, dilation, glu_gated)
 
     @classmethod
     def from_config(cls, config: Alphafold2Config, name: str, layer: int) -> "Conv":
         nth = config.block_types[:layer].count(name)
-        return cls(
-            config.dim,
-            config.width_msa,
-            config.conv_seq_kernels,
-            config.conv_msa_kernels,
-            config.dilations[nth % len(config.dilations)],
-            **config.options.get(name, {}),
-        )
+        shared = {
+            "dim_msa": config.width_msa,
+            "seq_kernels": config.conv_seq_kernels,
+            "msa_kernels": config.conv_msa_kernels,
+            "dilation": config.dilations[nth % len(config.dilations)],
+            "glu_gated": config.conv_glu_gated,
+        }
+        return cls(config.dim, **{**shared, **config.options.get(name, {})})

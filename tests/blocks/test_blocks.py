@@ -115,6 +115,25 @@ def test_even_convolution_kernels_are_refused():
         build("conv", conv_seq_kernels=((4, 1),))
 
 
+def test_gated_convolutions_let_through_what_their_second_half_says():
+    block, x = build("conv", conv_glu_gated=True), random_streams()
+    assert block.pair.convs[0].out_channels == 2 * block.pair.convs[0].in_channels
+    grid = (block.pair.norm(x.pair) * x.pair_mask[..., None]).permute(0, 3, 1, 2)
+    value, gate = sum(conv(grid) for conv in block.pair.convs).chunk(2, dim=1)
+    expected = block.pair.out((value * gate.sigmoid()).permute(0, 2, 3, 1))
+    torch.testing.assert_close(block.pair(x), expected)
+
+
+@pytest.mark.parametrize("dilation", [1, 3, 5])
+def test_dilated_convolutions_keep_the_size_and_reach_that_far(dilation):
+    block = build("conv", conv_seq_kernels=((1, 3),), dilations=(dilation,))
+    x = random_streams(n=13)
+    other = replace(x, pair=x.pair.clone())
+    other.pair[:, 6, 6] += 1.0
+    changed = ((block(other).pair - block(x).pair).abs() > 1e-6).any(-1)[0, 6].nonzero().flatten()
+    assert changed.tolist() == [6 - dilation, 6, 6 + dilation]
+
+
 def masks(x: Streams):
     return x.pair_mask, x.msa_mask
 
