@@ -7,10 +7,6 @@ use with pip. Rounds alternate between the two, so that a slow minute hits both.
 
 import argparse
 import json
-import os
-import platform
-import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from machine import ROOT, commit, machine, peak_bytes, write_page
+
 PEER = "alphafold2-pytorch==0.4.32"
 PEER_VENV = ROOT / ".venv-peer"
 SIZES: dict[str, Any] = {"dim": 256, "heads": 8, "dim_head": 64}
@@ -59,12 +56,6 @@ def build_peer(mode: str):
 
     model = Alphafold2(depth=DEPTH, **SIZES).eval()
     return model, model.net, lambda *inputs, **masks: model(*inputs, **masks).distance
-
-
-def peak_bytes() -> int:
-    """The most memory that this process ever held."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def work(who: str, mode: str, length: int, repeats: int) -> dict:
@@ -135,20 +126,9 @@ def table(results: dict[tuple[str, str], list[dict]]) -> str:
     return "\n".join(lines)
 
 
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    try:
-        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
-
-
 def page(results: dict[tuple[str, str], list[dict]], options: argparse.Namespace) -> str:
     """The results page, with all it takes to measure the same again."""
     ours, peer = results["ours", "forward"][0], results["peer", "forward"][0]
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return f"""# The trunk beside `{PEER}`
 
 {table(results)}
@@ -173,9 +153,8 @@ length {options.length}, MSA {ROWS} x {options.length}, full masks,
   features, ReLU transitions, a norm before the pair bias. The peer's mean over rows is a product
   feature by feature, its transitions are gated (GEGLU), hence its larger trunk; its model also
   has parameters for templates, extra MSA and coordinates, which do not run here.
-- Ours: commit `{commit}`. Peer: {PEER} from PyPI with `benchmarks/peer.txt`.
-- Machine: {processor()}, {os.cpu_count()} cores, {platform.system()}, \
-Python {platform.python_version()}.
+- Ours: commit `{commit()}`. Peer: {PEER} from PyPI with `benchmarks/peer.txt`.
+- Machine: {machine()}.
 - Command: `python benchmarks/benchmark_trunk.py --length {options.length} \
 --rounds {options.rounds} --repeats {options.repeats}`, {date.today():%Y-%m-%d}.
 """
@@ -203,11 +182,7 @@ def main() -> None:
             seconds, gib = result["seconds"], result["bytes"] / 2**30
             print(f"round {number + 1}: {who} {mode}: {seconds:.2f} s, {gib:.2f} GiB", flush=True)
     text = page(results, options)
-    hardware = re.sub(r"\W+", "_", f"{processor()} {os.cpu_count()} cores").strip("_").lower()
-    name = f"trunk_{hardware}_{date.today():%Y%m}.md"
-    out = options.out or ROOT / "benchmarks" / "results" / name
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text)
+    out = write_page("trunk", text, options.out)
     print(f"\n{text}\nwritten to {out}")
 
 
