@@ -54,12 +54,12 @@ def test_a_named_backend_that_does_not_exist_is_refused():
 
 
 def test_triangles_and_outer_products_equal_loops():
-    left, right = torch.randn(2, 1, 4, 4, 3, dtype=torch.float64)
+    left, right = torch.randn(2, 1, 3, 4, 4, dtype=torch.float64)
     out = TriangleMultiply()(left, right)
     for i in range(4):
         for j in range(4):
-            slow = sum(left[0, i, k] * right[0, j, k] for k in range(4))
-            torch.testing.assert_close(out[0, i, j], slow)
+            slow = sum(left[0, :, i, k] * right[0, :, j, k] for k in range(4))
+            torch.testing.assert_close(out[0, :, i, j], slow)
     left, right = torch.randn(1, 5, 4, 2).double(), torch.randn(1, 5, 4, 3).double()
     keep = torch.rand(1, 5, 4) > 0.4
     left, right = left * keep[..., None], right * keep[..., None]

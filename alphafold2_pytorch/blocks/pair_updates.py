@@ -60,12 +60,19 @@ class TriangleMultiplication(nn.Module):
 
     def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
         pair = self.norm(x.pair)
-        edges = self.edges(pair) * self.edge_gates(pair).sigmoid() * x.pair_mask[..., None]
-        left, right = edges.chunk(2, dim=-1)
+        gates = features_first(self.edge_gates, pair).sigmoid_()
+        edges = (features_first(self.edges, pair) * gates).mul_(x.pair_mask[:, None])
+        left, right = edges.chunk(2, dim=1)
         if not self.outgoing:
-            left, right = left.transpose(1, 2), right.transpose(1, 2)
-        update = self.out(self.norm_out(self.multiply(left, right)))
-        return self.dropout(update * self.gate(pair).sigmoid())
+            left, right = left.mT, right.mT
+        product = rearrange(self.multiply(left, right), "b d i j -> b i j d")
+        return self.dropout(self.out(self.norm_out(product)) * self.gate(pair).sigmoid_())
+
+
+def features_first(layer: nn.Linear, x: Float[Tensor, "b i j d"]) -> Float[Tensor, "b d_out i j"]:
+    """A linear layer whose result has its features in front, so that none is copied there."""
+    flat = layer.weight @ x.flatten(1, 2).mT
+    return flat.add_(layer.bias[:, None]).unflatten(2, x.shape[1:3])
 
 
 class TriangleAttention(nn.Module):
@@ -94,9 +101,10 @@ class TriangleAttention(nn.Module):
         self.dropout = SharedDropout(dropout, "rows" if starting else "columns")
 
     def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
-        pair, mask = self.norm(x.pair), x.pair_mask
+        pair, mask = x.pair, x.pair_mask
         if not self.starting:
             pair, mask = pair.transpose(1, 2), mask.transpose(1, 2)
+        pair = self.norm(pair)  # after the transposition: it copies, and no projection has to
         bias = rearrange(self.bias(pair), "b i j h -> b h i j")
         update = self.attention(pair, mask, bias)
         return self.dropout(update if self.starting else update.transpose(1, 2))

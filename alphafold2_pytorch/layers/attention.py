@@ -36,4 +36,4 @@ class GatedAttention(nn.Module):
         q = rearrange(self.q(x), "b r n (h d) -> b r h n d", h=self.heads)
         k, v = rearrange(self.kv(context), "b r n (two h d) -> two b r h n d", two=2, h=self.heads)
         out = rearrange(self.attend(q, k, v, bias, mask), "b r h n d -> b r n (h d)")
-        return self.out(out * self.gate(x).sigmoid())
+        return self.out(out * self.gate(x).sigmoid_())

@@ -23,4 +23,4 @@ class Transition(nn.Module):
         return self.rows(self._update, x, 2 * self.widen)
 
     def _update(self, x: Tensor) -> Tensor:
-        return self.out(self.dropout(F.relu(self.wide(self.norm(x)))))
+        return self.out(self.dropout(F.relu(self.wide(self.norm(x)), inplace=True)))

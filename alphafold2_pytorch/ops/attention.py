@@ -4,7 +4,7 @@ from alphafold2_pytorch.ops.backends import BACKENDS
 from alphafold2_pytorch.ops.runtime import Operation
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
-AUTO = ("matmul", "sdpa", "reference")  # the first that does not refuse
+AUTO = ("tiled", "sdpa", "reference")  # the first that does not refuse
 
 
 class Attend(Operation):

@@ -7,13 +7,12 @@ from alphafold2_pytorch.typing import Float, Tensor
 
 
 class TriangleMultiply(Operation):
-    """out[i, j] = sum over k of left[i, k] * right[j, k], feature by feature.
+    """out[d, i, j] = sum over k of left[d, i, k] * right[d, j, k].
 
     Jumper et al. (2021) Suppl. Alg. 11; Alg. 12 passes both transposed.
     """
 
     def forward(
-        self, left: Float[Tensor, "b n n d"], right: Float[Tensor, "b n n d"]
-    ) -> Float[Tensor, "b n n d"]:
-        left, right = left.permute(0, 3, 1, 2), right.permute(0, 3, 2, 1)
-        return torch.matmul(left, right).permute(0, 2, 3, 1)
+        self, left: Float[Tensor, "b d n n"], right: Float[Tensor, "b d n n"]
+    ) -> Float[Tensor, "b d n n"]:
+        return torch.matmul(left, right.mT)

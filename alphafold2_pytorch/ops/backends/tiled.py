@@ -1,0 +1,145 @@
+"""Attention in tiles that stay in a CPU's cache; the weights are never kept."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from alphafold2_pytorch.ops.backends.base import BACKENDS
+from alphafold2_pytorch.typing import Tensor
+
+TILE_BYTES = 4 * 2**20  # of logits; measured best on a CPU with 16 MiB of cache a core complex
+
+
+@BACKENDS.register("tiled")
+class Tiled:
+    """softmax(q k + bias) v, rows and queries in tiles, computed again in the backward pass.
+
+    The idea of Dao et al. (2022) without the running softmax: here all keys of a query fit. What
+    autograd would keep of N rows, N^2 weights each, is never in main memory at once.
+    """
+
+    @staticmethod
+    def refuses(q):
+        if q.device.type != "cpu":
+            return "its tiles are made for the cache of a CPU"
+        if torch.compiler.is_compiling():
+            return "the compiler cuts tiles of its own"
+        return None
+
+    @staticmethod
+    def run(q, k, v, bias, mask, dropout):
+        seed = int(torch.randint(2**62, ())) if dropout else 0
+        return TiledAttention.apply(q, k, v, bias, mask, dropout, seed)
+
+
+class TiledAttention(torch.autograd.Function):
+    """Keeps its inputs only. `b r h n d` tensors are laid out as `b r n h d`, like projections."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Any, k: Any, v: Any, bias: Any, mask: Any, dropout: Any, seed: Any
+    ) -> Any:
+        ctx.save_for_backward(q, k, v, bias, mask)
+        ctx.dropout, ctx.seed = dropout, seed
+        out = like_projection(q)
+        for tile in Tile.all(q, k, v, bias, mask, dropout, seed):
+            tile.put(out, torch.bmm(tile.dropped(tile.weights()), tile.v))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Any) -> Any:
+        q, k, v, bias, mask = ctx.saved_tensors
+        of_q, of_k, of_v = (
+            like_projection(q),
+            like_projection(k).zero_(),
+            like_projection(v).zero_(),
+        )
+        of_bias = torch.zeros_like(bias) if bias is not None else None
+        for tile in Tile.all(q, k, v, bias, mask, ctx.dropout, ctx.seed):
+            weights, of_out = tile.weights(), tile.queries(slope)
+            dropped = tile.dropped(weights)
+            tile.add_keys(of_v, torch.bmm(dropped.mT, of_out))
+            of_weights = tile.dropped(torch.bmm(of_out, tile.v.mT))
+            mean = (of_weights * weights).sum(-1, keepdim=True)
+            of_logits = of_weights.sub_(mean).mul_(weights)
+            if of_bias is not None:
+                tile.add_bias(of_bias, of_logits)
+            tile.put(of_q, torch.bmm(of_logits, tile.k).mul_(tile.scale))
+            tile.add_keys(of_k, torch.bmm(of_logits.mT, tile.q))  # q carries the scale
+        return of_q, of_k, of_v, of_bias, None, None, None
+
+
+class Tile:
+    """Some queries of some rows of one batch element, heads and rows joined: `(r h) n d`."""
+
+    def __init__(self, inputs: tuple, element: int, rows: slice, queries: slice, dropout: tuple):
+        q, k, v, self.bias, self.mask = inputs
+        self.element, self.rows, self.chosen = element, rows, queries
+        self.rate, self.seed = dropout
+        self.scale = q.shape[-1] ** -0.5
+        self.q = self.queries(q) * self.scale
+        self.k, self.v = self.keys(k), self.keys(v)
+        self.heads = q.shape[2]
+
+    @classmethod
+    def all(
+        cls, q: Tensor, k: Tensor, v: Tensor, bias: Any, mask: Any, rate: float, seed: int
+    ) -> Iterator["Tile"]:
+        """Tiles of about `TILE_BYTES` of logits that cover everything once."""
+        b, r, h, n, _ = q.shape
+        per_query = h * k.shape[3] * q.element_size()
+        queries = max(1, min(n, TILE_BYTES // max(per_query, 1)))
+        rows = max(1, TILE_BYTES // max(per_query * n, 1)) if queries == n else 1
+        count = 0
+        for element in range(b):
+            for row in range(0, r, rows):
+                for query in range(0, n, queries):
+                    count += 1
+                    where = slice(row, row + rows), slice(query, query + queries)
+                    yield cls((q, k, v, bias, mask), element, *where, (rate, seed + count))
+
+    def queries(self, x: Tensor) -> Tensor:
+        """The tile's part of something that each query has."""
+        return x[self.element, self.rows, :, self.chosen].flatten(0, 1)
+
+    def keys(self, x: Tensor) -> Tensor:
+        """The tile's part of something that each key has."""
+        return x[self.element, self.rows].flatten(0, 1)
+
+    def weights(self) -> Tensor:
+        """The softmax, `(r h) n m`."""
+        logits = torch.bmm(self.q, self.k.mT)
+        grid = logits.unflatten(0, (-1, self.heads))
+        if self.bias is not None:
+            grid += self.bias[self.element, None, :, self.chosen]
+        if self.mask is not None:
+            hidden = ~self.mask[self.element, self.rows, None, None]
+            grid.masked_fill_(hidden, torch.finfo(grid.dtype).min)
+        return logits.softmax(-1)
+
+    def dropped(self, weights: Tensor) -> Tensor:
+        """The same entries at every call are dropped, the others scaled up."""
+        if not self.rate:
+            return weights
+        generator = torch.Generator().manual_seed(self.seed)
+        keep = torch.empty_like(weights).bernoulli_(1 - self.rate, generator=generator)
+        return weights * keep.div_(1 - self.rate)
+
+    def put(self, whole: Tensor, part: Tensor) -> None:
+        grid = part.unflatten(0, (-1, self.heads))
+        whole[self.element, self.rows, :, self.chosen] = grid
+
+    def add_keys(self, whole: Tensor, part: Tensor) -> None:
+        whole[self.element, self.rows] += part.unflatten(0, (-1, self.heads))
+
+    def add_bias(self, whole: Tensor, part: Tensor) -> None:
+        whole[self.element, :, self.chosen] += part.unflatten(0, (-1, self.heads)).sum(0)
+
+
+def like_projection(x: Tensor) -> Tensor:
+    """Uninitialised, `b r h n d` with heads next to features in memory: later no copy is needed."""
+    b, r, h, n, d = x.shape
+    return x.new_empty(b, r, n, h, d).transpose(2, 3)
