@@ -47,7 +47,7 @@ class SparseAttend(Operation):
         q: Float[Tensor, "b r h n d"],
         k: Float[Tensor, "b r h n d"],
         v: Float[Tensor, "b r h n d"],
-        bias: None = None,
+        bias: Float[Tensor, "b h n n"] | None = None,
         mask: Bool[Tensor, "b r n"] | None = None,
     ) -> Float[Tensor, "b r h n d"]:
         if bias is not None:

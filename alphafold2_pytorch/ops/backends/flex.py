@@ -53,7 +53,10 @@ def run(
 
 
 def make_block_mask(keep: Bool[Tensor, "rows n"], table: Bool[Tensor, "blocks blocks"], block: int):
-    """The `BlockMask`: `table` says which blocks are computed, `keep` which of their keys count."""
+    """The `BlockMask`: `table` says which blocks are computed, `keep` which of their keys count.
+
+    Its `mask_mod` says all of that once more, entry by entry, as its contract asks.
+    """
     from torch.nn.attention.flex_attention import BlockMask
 
     n = keep.shape[1]
@@ -64,7 +67,7 @@ def make_block_mask(keep: Bool[Tensor, "rows n"], table: Bool[Tensor, "blocks bl
         counts[None, None],
         listed[None, None],
         BLOCK_SIZE=block,
-        mask_mod=lambda row, head, query, key: keep[row, key],
+        mask_mod=lambda row, head, i, j: table[i // block, j // block] & keep[row, j],
         seq_lengths=(n, n),
     )
 
