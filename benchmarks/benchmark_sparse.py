@@ -59,10 +59,7 @@ def measure(kind: str, mode: str, length: int, options: argparse.Namespace) -> d
     """Run `work` in a process of its own; ends the program with its output if it fails."""
     sizes = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in SIZES]
     job = [sys.executable, str(Path(__file__).resolve()), "--work", kind, mode, str(length), *sizes]
-    # what the allocator keeps for later would count as in use
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run(job, cwd=ROOT / "benchmarks", capture_output=True, text=True,
-                          env=environment)  # fmt: skip
+    done = subprocess.run(job, cwd=ROOT / "benchmarks", capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{kind} {mode} {length} failed:\n{done.stdout}{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
