@@ -20,8 +20,11 @@ class Block(nn.Module):
         return cls(config.dim, **config.options.get(name, {}))
 
     @classmethod
-    def with_attention(cls, config: Alphafold2Config, name: str) -> "Block":
-        """`from_config` of a block with attention in both streams; its options come last."""
+    def with_attention(cls, config: Alphafold2Config, name: str, **own) -> "Block":
+        """`from_config` of a block with attention in both streams, and with keywords of its `own`.
+
+        The block's options come last.
+        """
         shared = {
             "dim_msa": config.width_msa,
             "heads": config.heads,
@@ -29,7 +32,7 @@ class Block(nn.Module):
             "attn_dropout": config.attn_dropout,
             "ff_dropout": config.ff_dropout,
         }
-        return cls(config.dim, **{**shared, **config.options.get(name, {})})
+        return cls(config.dim, **{**shared, **own, **config.options.get(name, {})})
 
     def forward(self, x: Streams) -> Streams:
         for step in self.children():

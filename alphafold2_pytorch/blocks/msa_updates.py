@@ -15,7 +15,7 @@ class MsaRowAttention(nn.Module):
     """Each alignment row attends within itself; with `dim_pair`, biased by the pair representation.
 
     Jumper et al. (2021) Suppl. Alg. 7. With a pair bias the MSA must be as long as the sequence
-    (`ValueError`).
+    (`ValueError`). `rotary`, `sparse` and `tied` as in `GatedAttention`.
     """
 
     writes = "msa"
@@ -28,13 +28,16 @@ class MsaRowAttention(nn.Module):
         dim_pair: int | None = None,
         dropout: float = 0.0,
         attn_dropout: float = 0.0,
+        rotary: bool = False,
+        sparse: bool = False,
+        tied: bool = False,
     ):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.bias = None
         if dim_pair is not None:
             self.bias = nn.Sequential(nn.LayerNorm(dim_pair), linear(dim_pair, heads, bias=False))
-        self.attention = GatedAttention(dim, heads, dim_head, attn_dropout)
+        self.attention = GatedAttention(dim, heads, dim_head, attn_dropout, rotary, sparse, tied)
         self.dropout = SharedDropout(dropout, "rows")
 
     def forward(self, x: Streams) -> Float[Tensor, "b s m d_msa"]:

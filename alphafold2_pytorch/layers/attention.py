@@ -4,7 +4,9 @@ from einops import rearrange
 from torch import nn
 
 from alphafold2_pytorch.layers.init import linear
-from alphafold2_pytorch.ops import Attend
+from alphafold2_pytorch.layers.rotary import Rotary
+from alphafold2_pytorch.ops import Attend, SparseAttend, TiedAttend
+from alphafold2_pytorch.ops.runtime import Rows
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
 
@@ -12,10 +14,21 @@ class GatedAttention(nn.Module):
     """Attention over axis 2, each entry of axis 1 on its own, with a sigmoid gate on the result.
 
     Expects normed input. Jumper et al. (2021) Suppl. Alg. 7 (and 8, 13, 14: who is a row, and
-    which bias is added, is the caller's business).
+    which bias is added, is the caller's business). `rotary` turns queries and keys by their place
+    on axis 2; `sparse` skips blocks of keys (`ops/sparse.py`; no bias, no context); `tied` uses one
+    map for all of axis 1 (no context).
     """
 
-    def __init__(self, dim: int, heads: int, dim_head: int, dropout: float = 0.0):
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        dim_head: int,
+        dropout: float = 0.0,
+        rotary: bool = False,
+        sparse: bool = False,
+        tied: bool = False,
+    ):
         super().__init__()
         inner = heads * dim_head
         self.heads = heads
@@ -23,7 +36,9 @@ class GatedAttention(nn.Module):
         self.kv = linear(dim, 2 * inner, bias=False)
         self.gate = linear(dim, inner, role="gate")
         self.out = linear(inner, dim, role="final")
-        self.attend = Attend(dropout)
+        self.rotary, self.rows = Rotary(dim_head) if rotary else None, Rows()
+        attend = SparseAttend(dropout) if sparse else Attend(dropout)
+        self.attend = TiedAttend(attend) if tied else attend
 
     def forward(
         self,
@@ -35,5 +50,7 @@ class GatedAttention(nn.Module):
         context = x if context is None else context
         q = rearrange(self.q(x), "b r n (h d) -> b r h n d", h=self.heads)
         k, v = rearrange(self.kv(context), "b r n (two h d) -> two b r h n d", two=2, h=self.heads)
+        if self.rotary is not None:
+            q, k = (self.rows(self.rotary, each, 3) for each in (q, k))
         out = rearrange(self.attend(q, k, v, bias, mask), "b r h n d -> b r n (h d)")
         return self.out(out * self.gate(x).sigmoid_())

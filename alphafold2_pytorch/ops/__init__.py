@@ -1,8 +1,17 @@
 """The one door to kernels: parameter-free operations, each run the way `Runtime` says."""
 
-from alphafold2_pytorch.ops.attention import Attend
+from alphafold2_pytorch.ops.attention import Attend, TiedAttend
 from alphafold2_pytorch.ops.outer import OuterProduct
 from alphafold2_pytorch.ops.runtime import Operation, set_runtime
+from alphafold2_pytorch.ops.sparse import SparseAttend
 from alphafold2_pytorch.ops.triangle import TriangleMultiply
 
-__all__ = ["Attend", "Operation", "OuterProduct", "TriangleMultiply", "set_runtime"]
+__all__ = [
+    "Attend",
+    "Operation",
+    "OuterProduct",
+    "SparseAttend",
+    "TiedAttend",
+    "TriangleMultiply",
+    "set_runtime",
+]

@@ -1,5 +1,8 @@
 """Attention with one pair bias that broadcasts over rows and one key mask."""
 
+from einops import rearrange
+from torch import nn
+
 from alphafold2_pytorch.ops.backends import BACKENDS
 from alphafold2_pytorch.ops.runtime import Operation
 from alphafold2_pytorch.typing import Bool, Float, Tensor
@@ -47,3 +50,35 @@ class Attend(Operation):
             if (refusal := BACKENDS[name].refuses(q)) is None:
                 return BACKENDS[name]
         raise ValueError(f"attention backend {name!r} refuses this input: {refusal}")
+
+
+class TiedAttend(nn.Module):
+    """One map of attention for all rows: logits summed over rows, by the root of their number.
+
+    Rao et al. (2021), MSA Transformer. Of each batch element only rows in use count, those of
+    which `mask` keeps any entry; entries that it does not keep add nothing to logits or output.
+    `attend` computes the one map, over features of all rows side by side.
+    """
+
+    def __init__(self, attend: nn.Module):
+        super().__init__()
+        self.attend = attend
+
+    def forward(
+        self,
+        q: Float[Tensor, "b r h n d"],
+        k: Float[Tensor, "b r h n d"],
+        v: Float[Tensor, "b r h n d"],
+        bias: Float[Tensor, "b h n n"] | None = None,
+        mask: Bool[Tensor, "b r n"] | None = None,
+    ) -> Float[Tensor, "b r h n d"]:
+        rows, columns = q.shape[1], None
+        if mask is not None:
+            in_use = mask.any(-1).sum(-1).clamp(min=1)
+            entries, columns = mask[:, :, None, :, None], mask.any(1, keepdim=True)
+            # `attend` divides by the root of all rows
+            scale = (rows / in_use).sqrt().to(q.dtype)[:, None, None, None, None]
+            q, k, v = q * entries * scale, k * entries, v * entries
+        q, k, v = (rearrange(x, "b r h n d -> b 1 h n (r d)") for x in (q, k, v))
+        out = self.attend(q, k, v, bias, columns)
+        return rearrange(out, "b 1 h n (r d) -> b r h n d", r=rows)
