@@ -39,8 +39,8 @@ class LinearAttend(Operation):
         super().__init__()
         if features < 1 or redraw_every < 1:
             raise ValueError(
-                "linear attention needs at least 1 feature, and 1 step from one draw of its projection "
-                f"to the next; got {features} and {redraw_every}"
+                "linear attention needs at least 1 feature, and 1 step from a draw of them to the "
+                f"next; got {features} and {redraw_every}"
             )
         self.redraw_every, self.dropout = redraw_every, dropout
         drawn = orthogonal_rows(features, dim_head).to(torch.get_default_dtype())
