@@ -240,6 +240,16 @@ def test_low_precision_stays_near(keywords, dtype):
     assert error < rough * wide[x.pair_mask].abs().max()
 
 
+@pytest.mark.compile
+@pytest.mark.parametrize("name", ["linear-both-rotary", "compress-both-rotary"])
+def test_blocks_are_traced_in_one_piece(name):
+    torch._dynamo.reset()
+    block, x = build(CASES[name]), holey_streams()
+    traced = torch.compile(block.forward, fullgraph=True, backend="aot_eager")(x)
+    expected = block(x)
+    torch.testing.assert_close((traced.pair, traced.msa), (expected.pair, expected.msa))
+
+
 # --- what a keyword does -----------------------------------------------------------------------
 
 
@@ -261,7 +271,7 @@ def test_each_keyword_changes_the_result(name):
 def test_linear_attention_comes_near_the_exact_one_with_many_features():
     x, exact = whole_streams(4, 3, 5), build({})
     for layer in (exact.pair_from_msa.attention.q, exact.pair_from_msa.context):
-        layer.weight.mul_(0.4)  # short queries and keys: the error grows fast with their length
+        layer.weight.mul_(0.2)  # short queries and keys: the error grows fast with their length
     wanted, errors = exact.pair_from_msa(x), []
     for features in (8, 128, 2048):
         options = {"cross": {"linear_features": features}}
