@@ -1,6 +1,7 @@
 """The options of cross attention: each against a loop, and the invariants under all of them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from kit import random_features, random_streams, scrambled, tiny_config
 from alphafold2_pytorch.blocks import BLOCKS
 from alphafold2_pytorch.blocks.cross_attn import Cross, CrossAttention
 from alphafold2_pytorch.config import Runtime
+from alphafold2_pytorch.data.collate import Sampler
+from alphafold2_pytorch.data.datasets.shards import ChainShards
 from alphafold2_pytorch.layers.linear_attention import LinearAttend, redraw_projections
 from alphafold2_pytorch.layers.rotary import Rotary
 from alphafold2_pytorch.model import Alphafold2
@@ -345,6 +348,26 @@ def test_redrawing_happens_only_when_asked_and_is_saved_with_the_model():
     torch.testing.assert_close(
         again.predict(features).outputs, model.eval().predict(features).outputs, rtol=0, atol=0
     )
+
+
+@cases
+def test_a_real_chain_is_learned_also_across_redraws(keywords):
+    if keywords.get("cross_attn_linear"):
+        keywords = keywords | {"cross_attn_linear_projection_update_every": 10}
+    chains = ChainShards(Path(__file__).parents[1] / "sample", "train")
+    [batch] = Sampler(chains, crop=24, msa_rows=4, batch=1, max_recycles=0, seed=0).sample(0).parts
+    model = Alphafold2(tiny_config("cross", "cross", **keywords)).train()
+    head, losses = model.heads["distogram"], []
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    for _ in range(40):
+        logits = model.predict(batch.features).outputs["distogram"]
+        loss = head.loss(logits, batch.targets, None)["distogram"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        redraw_projections(model)
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
 
 
 @pytest.mark.parametrize(
