@@ -145,9 +145,14 @@ class Alphafold2Config:
             for name, block in READ_BY.items():
                 if getattr(self, name) != getattr(type(self), name) and not self._has(block):
                     raise ValueError(f"{name} is read by {block!r} blocks; this trunk has none")
+        kron = self.cross_attn_kron_primary or self.cross_attn_kron_msa
+        linear = any_of(self.cross_attn_linear)
+        redraw = "cross_attn_linear_projection_update_every"
+        if getattr(self, redraw) != getattr(type(self), redraw) and not linear:
+            raise ValueError(f"{redraw} would change nothing without cross_attn_linear")
         needs = {
-            "rotary": self._has("self") or self.cross_attn_kron_primary or self.cross_attn_kron_msa,
-            "disable_cross_attn_rotary": self.rotary,
+            "rotary": self._has("self") or kron,
+            "disable_cross_attn_rotary": self.rotary and kron,
             "return_aux_logits": self.predict_coords,
             "mds_iters": self.predict_coords,
         }
@@ -158,9 +163,9 @@ class Alphafold2Config:
             raise ValueError("symmetrize_omega=False would change nothing without predict_angles")
         if self.rotary and self.dim_head % 2:
             raise ValueError(f"rotary turns pairs of features: dim_head={self.dim_head} is odd")
-        if self.cross_attn_linear and self.cross_attn_compress_ratio > 1:
+        if linear and self.cross_attn_compress_ratio > 1:
             raise ValueError("linear cross attention has no keys to compress: choose one of them")
-        if self.sparse_self_attn and self.max_seq_len is None:
+        if any_of(self.sparse_self_attn) and self.max_seq_len is None:
             raise ValueError("sparse_self_attn needs max_seq_len, the longest input to be read")
 
     def _has(self, block: str) -> bool:
@@ -219,6 +224,11 @@ class Alphafold2Config:
                 near = get_close_matches(name, known) or sorted(known)
                 raise TypeError(f"there is no keyword {name!r}; did you mean one of {near}?")
         return cls(**keywords)
+
+
+def any_of(value: bool | tuple[bool, ...]) -> bool:
+    """Whether a keyword that may be a tuple is on anywhere."""
+    return any(value) if isinstance(value, tuple) else value
 
 
 def as_tuple(value: Any) -> Any:

@@ -6,9 +6,6 @@ from a process of its own, so that peaks of memory do not mix; rounds alternate 
 
 import argparse
 import json
-import os
-import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -16,7 +13,7 @@ import time
 from datetime import date
 from pathlib import Path
 
-from benchmark_trunk import ROOT, peak_bytes, processor
+from machine import ROOT, commit, machine, peak_bytes, write_page
 
 LENGTHS = [256, 512, 1024]
 SIZES = {"rows": 8, "heads": 8, "dim_head": 64, "repeats": 3}
@@ -99,8 +96,6 @@ def table(results: Results, mode: str, lengths: list[int]) -> str:
 def page(results: Results, options: argparse.Namespace) -> str:
     """The results page, with all it takes to measure the same again."""
     [first, *_] = results["sparse", "forward", options.lengths[0]]
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     command = " ".join(f"--{n.replace('_', '-')} {getattr(options, n)}" for n in SIZES)
     return f"""# Block-sparse against dense self attention
 
@@ -122,9 +117,8 @@ round, one call to warm up and the median of {options.repeats} more; then median
   representation has as many rows as columns: there time grows with the rows, too.
 - The blocks are those of `block_table` in `alphafold2_pytorch/ops/sparse.py`. The backward pass of
   block-sparse attention computes its forward pass once more instead of keeping what it gathered.
-- Commit `{commit}`, torch {first["torch"]}, {first["threads"]} threads.
-- Machine: {processor()}, {os.cpu_count()} cores, {platform.system()}, \
-Python {platform.python_version()}.
+- Commit `{commit()}`, torch {first["torch"]}, {first["threads"]} threads.
+- Machine: {machine()}.
 - Command: `python benchmarks/benchmark_sparse.py --lengths \
 {" ".join(map(str, options.lengths))} --rounds {options.rounds} {command}`, {date.today():%Y-%m-%d}.
 """
@@ -156,11 +150,7 @@ def main() -> None:
                     told = f"{1e3 * result['seconds']:.0f} ms, {result['bytes'] / 2**20:.0f} MiB"
                     print(f"round {number + 1}: {kind} {mode} {length}: {told}", flush=True)
     text = page(results, options)
-    hardware = re.sub(r"\W+", "_", f"{processor()} {os.cpu_count()} cores").strip("_").lower()
-    name = f"sparse_{hardware}_{date.today():%Y%m}.md"
-    out = options.out or ROOT / "benchmarks" / "results" / name
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text)
+    out = write_page("sparse", text, options.out)
     print(f"\n{text}\nwritten to {out}")
 
 

@@ -119,20 +119,15 @@ class Cross(Block):
 
     @classmethod
     def from_config(cls, config: Alphafold2Config, name: str, layer: int) -> Block:
-        shared = {
-            "dim_msa": config.width_msa,
-            "heads": config.heads,
-            "dim_head": config.dim_head,
-            "attn_dropout": config.attn_dropout,
-            "ff_dropout": config.ff_dropout,
-            "linear": config.of_layer("cross_attn_linear", layer),
-            "linear_projection_update_every": config.cross_attn_linear_projection_update_every,
-            "kron_primary": config.cross_attn_kron_primary,
-            "kron_msa": config.cross_attn_kron_msa,
-            "compress_ratio": config.cross_attn_compress_ratio,
-        }
-        options = {**shared, **config.options.get(name, {})}
-        # the keyword is also for axial self attention, so here it says only where it can
-        turned = config.rotary and not config.disable_cross_attn_rotary
-        kron = options["kron_primary"] or options["kron_msa"]
-        return cls(config.dim, **{"rotary": bool(turned and kron), **options})
+        kron = config.cross_attn_kron_primary or config.cross_attn_kron_msa
+        return cls.with_attention(
+            config,
+            name,
+            linear=config.of_layer("cross_attn_linear", layer),
+            linear_projection_update_every=config.cross_attn_linear_projection_update_every,
+            kron_primary=config.cross_attn_kron_primary,
+            kron_msa=config.cross_attn_kron_msa,
+            compress_ratio=config.cross_attn_compress_ratio,
+            # the keyword is also for axial self attention, so here it says only where it can
+            rotary=config.rotary and not config.disable_cross_attn_rotary and kron,
+        )

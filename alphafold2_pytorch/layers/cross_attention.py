@@ -107,7 +107,7 @@ class CrossGatedAttention(nn.Module):
         if self.rotary is not None:
             q, k = self.rotary(q, asking.positions), self.rotary(k, keys.positions)
         out = rearrange(self.attend(q, k, v, mask=keys.mask), "b r h n d -> b r n (h d)")
-        return self.out(out * self.gate(asking.x).sigmoid())[:, 0]
+        return self.out(out * self.gate(asking.x).sigmoid_())[:, 0]
 
     def _keys(self, part: Entries) -> Entries:
         """Keys and values, joined. Within rows: padding a row must not shift those after it."""

@@ -15,14 +15,15 @@ class MovingAverage:
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay
+        self.averaged = {name for name, _ in model.named_parameters()}
         self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after `step` steps; what is not a floating number is copied."""
+        """Take in the weights after `step` steps; buffers, such as projections, are copied."""
         keep = min(self.decay, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
-            if value.is_floating_point():
+            if name in self.averaged:
                 self.state[name].lerp_(value, 1 - keep)
             else:
                 self.state[name].copy_(value)

@@ -16,6 +16,7 @@ from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.data.collate import Batch, Sampler
 from alphafold2_pytorch.data.datasets.shards import ChainShards
 from alphafold2_pytorch.heads import total_loss
+from alphafold2_pytorch.layers.linear_attention import redraw_projections
 from alphafold2_pytorch.model import Alphafold2
 from alphafold2_pytorch.train.checkpoint import (
     Checkpoint,
@@ -183,6 +184,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
+        redraw_projections(self.model)
         self.average.update(self.model, self.step)
         self.step += 1
         return {

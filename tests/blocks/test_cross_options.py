@@ -317,6 +317,7 @@ def test_memory_of_linear_attention_grows_with_the_entries_not_their_product():
 
     def kept(keywords, n):
         step, sizes = build(keywords).pair_from_msa, []
+        set_runtime(step, Runtime(attention="reference"))  # it keeps the weights of attention
         x = whole_streams(n, 3, n, batch=1)
         with torch.autograd.graph.saved_tensors_hooks(
             lambda t: sizes.append(t.numel()) or t, lambda t: t
