@@ -13,6 +13,8 @@ TINY = {
     "dim": 16,
     "heads": 2,
     "dim_head": 8,
+    "num_embedds": 0,
+    "template_attn_depth": 0,
     "structure_module_dim": 16,
     "structure_module_depth": 2,
     "structure_module_heads": 2,
