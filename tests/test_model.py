@@ -107,8 +107,8 @@ def test_eval_is_deterministic_and_recycling_changes_the_result():
 
 @pytest.mark.parametrize("coords", [False, True])
 def test_every_parameter_gets_a_gradient(coords):
-    model = build("evoformer", predict_coords=coords).train()
-    features = random_features(12)
+    model = build("evoformer", predict_coords=coords, num_embedds=6, template_attn_depth=1).train()
+    features = random_features(12, templates=2, embeds=6)
     total, parts = total_loss(
         model.heads, model.predict(features, recycles=1), random_targets(features)
     )

@@ -54,7 +54,8 @@ class InputEmbedding(nn.Module):
         if self.pair_embeds is not None and features.embeds is not None:
             pair = pair + self.pair_embeds(features.embeds, features.mask)
         pair = pair + self.recycling.pair(recycled)
-        if self.templates is not None and features.template_coords is not None:
+        coords = features.template_coords
+        if self.templates is not None and coords is not None and coords.shape[1]:
             pair = pair + self.templates(pair, features)
         msa = self.msa_tokens(features)
         if self.msa_embeds is not None and (embeds := self.msa_embeds(features)) is not None:
