@@ -42,12 +42,11 @@ COUNTS = (
     "heads",
     "dim_head",
     "num_tokens",
-    "num_embedds",
     "cross_attn_compress_ratio",
     "cross_attn_linear_projection_update_every",
-    "template_attn_depth",
     "structure_module_depth",
 )
+COUNTS_OR_NONE = ("num_embedds", "template_attn_depth")  # 0: the model reads none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ class Alphafold2Config:
     dim_head: int = 64
     max_seq_len: int | None = None  # residues; a longer input is refused
     num_tokens: int = 23
-    num_embedds: int = 1280  # width of `embeds` and `msa_embeds`
+    num_embedds: int = 1280  # width of `embeds` and `msa_embeds`; 0: the model reads none
     disable_token_embed: bool = False  # only `embeds` and `msa_embeds` say what a residue is
     attn_dropout: float = 0.0
     ff_dropout: float = 0.0
@@ -88,7 +87,7 @@ class Alphafold2Config:
     cross_attn_kron_msa: bool = False
     cross_attn_compress_ratio: int = 1
     disable_cross_attn_rotary: bool = False
-    template_attn_depth: int = 2
+    template_attn_depth: int = 2  # layers; 0: the model reads no templates
     predict_angles: bool = False
     symmetrize_omega: bool = True
     predict_real_value_distances: bool = False
@@ -103,10 +102,10 @@ class Alphafold2Config:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
-        for name in COUNTS:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in COUNTS + COUNTS_OR_NONE:
+            value, low = getattr(self, name), int(name in COUNTS)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise ValueError(f"{name} must be a whole number of at least {low}, got {value!r}")
         for name in ("dim_msa", "depth", "max_seq_len", "mds_iters"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
@@ -165,6 +164,8 @@ class Alphafold2Config:
             raise ValueError(f"rotary turns pairs of features: dim_head={self.dim_head} is odd")
         if linear and self.cross_attn_compress_ratio > 1:
             raise ValueError("linear cross attention has no keys to compress: choose one of them")
+        if self.disable_token_embed and not self.num_embedds:
+            raise ValueError("disable_token_embed leaves only embeds: num_embedds must not be 0")
         if any_of(self.sparse_self_attn) and self.max_seq_len is None:
             raise ValueError("sparse_self_attn needs max_seq_len, the longest input to be read")
 

@@ -1,6 +1,7 @@
 """Random inputs and the invariants that whole registries are held to, written once."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from alphafold2_pytorch.config import Alphafold2Config
@@ -13,6 +14,8 @@ TINY = {
     "dim": 16,
     "heads": 2,
     "dim_head": 8,
+    "num_embedds": 0,
+    "template_attn_depth": 0,
     "structure_module_dim": 16,
     "structure_module_depth": 2,
     "structure_module_heads": 2,
@@ -50,12 +53,30 @@ def random_streams(
     return Streams(pair, msa, mask[:, :, None] & mask[:, None], msa_mask)
 
 
-def random_features(n: int = 9, rows: int = 4, batch: int = 1, columns: int | None = None):
+def random_features(
+    n: int = 9,
+    rows: int = 4,
+    batch: int = 1,
+    columns: int | None = None,
+    templates: int = 0,
+    embeds: int = 0,
+) -> Features:
+    """`templates`: how many; `embeds`: the width of embeddings. Without them there are none."""
     columns = columns or n
     seq = torch.randint(0, 21, (batch, n))
     msa = torch.randint(0, 22, (batch, rows, columns))
     if columns == n:
         msa[:, 0] = seq
+    more = {}
+    if templates:
+        shape = batch, templates, n
+        more["template_seq"] = torch.randint(0, 21, shape)
+        more["template_coords"] = 2 * torch.randn(*shape, 3).cumsum(2)
+        more["template_mask"] = torch.rand(shape) < 0.8
+        more["template_sidechains"] = F.normalize(torch.randn(*shape, 3), dim=-1)
+    if embeds:
+        more["embeds"] = torch.randn(batch, n, embeds)
+        more["msa_embeds"] = torch.randn(batch, rows, columns, embeds)
     return Features(
         seq=seq,
         residue_index=torch.arange(n).repeat(batch, 1),
@@ -63,6 +84,7 @@ def random_features(n: int = 9, rows: int = 4, batch: int = 1, columns: int | No
         msa=msa,
         deletions=torch.randint(0, 3, (batch, rows, columns)).float(),
         msa_mask=torch.ones(batch, rows, columns, dtype=torch.bool),
+        **more,
     )
 
 

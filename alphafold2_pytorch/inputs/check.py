@@ -26,12 +26,19 @@ TENSORS = {  # argument of `Alphafold2.forward`: field of `Features`, kind, shap
     "templates_sidechains": ("template_sidechains", "number", "b t n 3"),
 }
 
+FINITE = {  # field: where it must be finite; elsewhere it is not read
+    "embeds": "mask",
+    "msa_embeds": "msa_mask",
+    "template_coords": "template_mask",
+    "template_sidechains": "template_mask",
+}
+
 
 def pack(**tensors: Tensor | None) -> Features:
     """The arguments of `Alphafold2.forward` as `Features`; what may be left out is filled in.
 
-    Without an MSA the sequence is its own only row. `TypeError` for another kind of tensor,
-    `ValueError` for a shape that does not fit the others, naming the argument.
+    Without an MSA the sequence, with its embedding, is its own only row. `TypeError` for another
+    kind of tensor, `ValueError` for a shape that does not fit the others, naming the argument.
     """
     given = {name: value for name, value in tensors.items() if value is not None}
     sizes: dict[str, tuple[int, str]] = {"3": (3, "")}
@@ -45,6 +52,8 @@ def pack(**tensors: Tensor | None) -> Features:
             if name in given:
                 raise ValueError(f"{name} came without msa: give both or neither")
         given |= {"msa": seq[:, None], "msa_mask": mask[:, None]}
+        if "embeds" in given:
+            given["msa_embeds"] = given["embeds"][:, None]
     msa = given["msa"]
     given.setdefault("msa_mask", torch.ones_like(msa, dtype=torch.bool))
     if (coords := given.get("templates_coors")) is not None:
@@ -57,7 +66,10 @@ def pack(**tensors: Tensor | None) -> Features:
     values: dict[str, Any] = {TENSORS[name][0]: value for name, value in given.items()}
     for name, (field, kind, _) in TENSORS.items():
         if kind == "number" and name in given:
-            values[field] = values[field].float()
+            # integers and halves are widened, float64 stays
+            values[field] = values[field].to(
+                torch.promote_types(values[field].dtype, torch.float32)
+            )
     return Features(
         residue_index=torch.arange(seq.shape[1], device=seq.device).expand_as(seq),
         deletions=torch.zeros(msa.shape, device=seq.device),
@@ -87,6 +99,7 @@ def check_tensor(
 
 def check_features(features: Features, config: Alphafold2Config) -> None:
     """Shapes, tokens, and finite coordinates; `ValueError` names the field and what is possible."""
+    check_reads(features, config)
     sizes: dict[str, int] = {"3": 3, "e": config.num_embedds}
     b = features.seq.shape[0]
     for name, value in features.tensors.items():
@@ -94,26 +107,51 @@ def check_features(features: Features, config: Alphafold2Config) -> None:
         if tuple(value.shape) != shape:
             raise ValueError(f"{name} must have the shape {shape}, got {tuple(value.shape)}")
     for name in ("seq", "msa", "template_seq"):
-        values, most = getattr(features, name), config.num_tokens
-        if values is None:
-            continue
-        if values.numel() == 0:
-            raise ValueError(f"{name} is empty: its shape is {tuple(values.shape)}")
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high >= most:
-            raise ValueError(f"{name} has tokens {low} to {high}; possible are 0 to {most - 1}")
+        if (values := getattr(features, name)) is not None:
+            check_tokens(name, values, config.num_tokens)
     longest = config.max_seq_len
     if longest is not None and features.seq.shape[1] > longest:
         raise ValueError(
             f"the sequence has {features.seq.shape[1]} residues; this model was built for at most "
             f"max_seq_len={longest}"
         )
-    for name in ("embeds", "msa_embeds", "template_coords", "template_sidechains"):
+    for name, mask in FINITE.items():
         values = getattr(features, name)
-        if values is not None and not bool(torch.isfinite(values).all()):
-            raise ValueError(f"{name} has entries that are NaN or infinite")
-    if config.disable_token_embed and features.embeds is None:
-        raise ValueError("this model has no token embedding (disable_token_embed): give embeds")
+        if values is None:
+            continue
+        known = getattr(features, mask)
+        if mask == "template_mask":  # a residue that the query lacks is not read either
+            known = known & features.mask[:, None]
+        if not bool((torch.isfinite(values).all(-1) | ~known).all()):
+            raise ValueError(f"{name} has entries that are NaN or infinite where {mask} is True")
+
+
+def check_reads(features: Features, config: Alphafold2Config) -> None:
+    """What is there is read, and what is needed is there."""
+    given = features.tensors
+    if not config.num_embedds and ("embeds" in given or "msa_embeds" in given):
+        raise ValueError("this model reads no embeds: it was built with num_embedds=0")
+    if missing := [name for name in ("embeds", "msa_embeds") if name not in given]:
+        if config.disable_token_embed:
+            raise ValueError(
+                f"this model has no token embedding (disable_token_embed): give {missing}"
+            )
+    templates = [name for name in given if name.startswith("template_")]
+    if templates and not config.template_attn_depth:
+        raise ValueError("this model reads no templates: it was built with template_attn_depth=0")
+    if templates and not {"template_seq", "template_coords", "template_mask"} <= given.keys():
+        raise ValueError(f"templates need coords, seq and mask, got only {templates}")
+
+
+def check_tokens(name: str, values: Tensor, most: int) -> None:
+    """`ValueError` unless all tokens are below `most`; only templates may be none at all."""
+    if values.numel() == 0:
+        if name == "template_seq":
+            return
+        raise ValueError(f"{name} is empty: its shape is {tuple(values.shape)}")
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= most:
+        raise ValueError(f"{name} has tokens {low} to {high}; possible are 0 to {most - 1}")
 
 
 def named_sizes(features: Features, name: str, value: Tensor) -> list[tuple[str, int]]:

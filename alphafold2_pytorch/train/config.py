@@ -11,6 +11,8 @@ SMALL_MODEL = {
     "custom_block_types": ("covariance",) + ("evoformer",) * 3,
     "heads": 4,
     "dim_head": 16,
+    "num_embedds": 0,
+    "template_attn_depth": 0,
     "predict_coords": True,
     "structure_module_dim": 64,
     "structure_module_heads": 4,
