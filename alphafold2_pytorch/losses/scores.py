@@ -1,4 +1,7 @@
-"""Superposition and scores of points laid out as columns, `(3, n)` or `(b, 3, n)`, in angstrom."""
+"""Superposition and scores of points laid out as columns, `(3, n)` or `(b, 3, n)`, in angstrom.
+
+One chain may meet a batch of others; scores are `(b,)`, of one chain alone with b = 1.
+"""
 
 import torch
 
@@ -13,8 +16,8 @@ LIMITS = {"TS": (1.0, 2.0, 4.0, 8.0), "HA": (0.5, 1.0, 2.0, 4.0)}  # angstrom
 
 @float32
 def Kabsch(
-    A: Float[Tensor, "*b 3 n"], B: Float[Tensor, "*b 3 n"]
-) -> tuple[Float[Tensor, "*b 3 n"], Float[Tensor, "*b 3 n"]]:
+    A: Float[Tensor, "*#b 3 n"], B: Float[Tensor, "*#b 3 n"]
+) -> tuple[Float[Tensor, "*#b 3 n"], Float[Tensor, "*#b 3 n"]]:
     """A laid onto B by the best rotation, never a mirror image, and B, both centred at zero.
 
     Kabsch (1976) Acta Cryst. A32:922.
@@ -26,7 +29,7 @@ def Kabsch(
 
 
 @float32
-def RMSD(A: Float[Tensor, "*b 3 n"], B: Float[Tensor, "*b 3 n"]) -> Float[Tensor, " b"]:
+def RMSD(A: Float[Tensor, "*#b 3 n"], B: Float[Tensor, "*#b 3 n"]) -> Float[Tensor, " b"]:
     """The root of the mean, over points, of the squared distance, as A and B lie.
 
     For the one after superposition: `RMSD(*Kabsch(A, B))`.
@@ -36,7 +39,7 @@ def RMSD(A: Float[Tensor, "*b 3 n"], B: Float[Tensor, "*b 3 n"]) -> Float[Tensor
 
 
 def GDT(
-    A: Float[Tensor, "*b 3 n"], B: Float[Tensor, "*b 3 n"], mode: str = "TS"
+    A: Float[Tensor, "*#b 3 n"], B: Float[Tensor, "*#b 3 n"], mode: str = "TS"
 ) -> Float[Tensor, " b"]:
     """GDT of C-alphas A against the true B, 0 to 1, by the best motions found.
 
@@ -50,7 +53,7 @@ def GDT(
     return A.new_tensor(scores)
 
 
-def TMscore(A: Float[Tensor, "*b 3 n"], B: Float[Tensor, "*b 3 n"]) -> Float[Tensor, " b"]:
+def TMscore(A: Float[Tensor, "*#b 3 n"], B: Float[Tensor, "*#b 3 n"]) -> Float[Tensor, " b"]:
     """TM-score of C-alphas A against the true B, 0 to 1, by the best motion found."""
     A, B = _batches(A, B)
     known = torch.ones_like(A[0, :, 0], dtype=torch.bool)
@@ -58,7 +61,7 @@ def TMscore(A: Float[Tensor, "*b 3 n"], B: Float[Tensor, "*b 3 n"]) -> Float[Ten
 
 
 def lDDT(
-    A: Float[Tensor, "*b 3 n"], B: Float[Tensor, "*b 3 n"], cutoff: float = 15.0
+    A: Float[Tensor, "*#b 3 n"], B: Float[Tensor, "*#b 3 n"], cutoff: float = 15.0
 ) -> Float[Tensor, " b"]:
     """lDDT of C-alphas A against the true B, 0 to 1, over pairs nearer than `cutoff` in B."""
     A, B = _batches(A, B)
@@ -67,9 +70,11 @@ def lDDT(
 
 def _batches(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
     """Both as `b n 3`."""
-    if A.shape != B.shape or A.ndim not in (2, 3) or A.shape[-2] != 3:
+    a, b = (each[None] if each.ndim == 2 else each for each in (A, B))
+    fits = a.shape[1:] == b.shape[1:] and (len(a) == len(b) or 1 in (len(a), len(b)))
+    if a.ndim != 3 or b.ndim != 3 or a.shape[1] != 3 or not fits:
         raise ValueError(
-            "A and B must both be (3, n) or both (b, 3, n), "
-            f"got {tuple(A.shape)} and {tuple(B.shape)}"
+            f"A and B must be (3, n) or (b, 3, n) alike, got {tuple(A.shape)} and {tuple(B.shape)}"
         )
-    return A.mT.reshape(-1, A.shape[-1], 3), B.mT.reshape(-1, A.shape[-1], 3)
+    a, b = torch.broadcast_tensors(a, b)
+    return a.mT, b.mT

@@ -7,6 +7,7 @@ import torch
 
 from alphafold2_pytorch.data.parse.structure import read_structure
 from alphafold2_pytorch.geometry.align import rmsd
+from alphafold2_pytorch.geometry.distances import BinnedDistances, NormalDistances
 from alphafold2_pytorch.geometry.mds import (
     all_distances,
     classical_mds,
@@ -14,7 +15,6 @@ from alphafold2_pytorch.geometry.mds import (
     right_handed,
     shortest_paths,
 )
-from alphafold2_pytorch.geometry.distances import BinnedDistances, NormalDistances
 from alphafold2_pytorch.structure.start import frames_from_distances
 
 CHAIN = Path(__file__).parents[2] / "examples/data/1a3a_C.pdb"
@@ -67,7 +67,7 @@ def test_real_values_of_the_truth_give_its_fold_and_more_steps_come_nearer(trace
         frames_from_distances(believed, number(trace), all_of(trace), steps).trans
         for steps in (1, 60)
     )
-    assert rmsd(more, trace, all_of(trace)) < 1.2 < rmsd(few, trace, all_of(trace))
+    assert rmsd(more, trace, all_of(trace)) < 1.3 < rmsd(few, trace, all_of(trace))
 
 
 def test_what_is_masked_and_padding_change_nothing(trace):
