@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 import torch
 
 from alphafold2_pytorch import pdb
+from alphafold2_pytorch.geometry.distances import BinnedDistances, Distances, NormalDistances
 from alphafold2_pytorch.geometry.rigid import Rigid
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
@@ -142,7 +143,7 @@ class Prediction:
     features: Features
     outputs: Mapping[str, Tensor]
     structure: Structure | None
-    distance_edges: Float[Tensor, " edges"]  # angstrom, between the distogram's bins
+    distance_edges: Float[Tensor, " edges"] | None  # angstrom, between the distogram's bins
     name: str = "query"
 
     @property
@@ -155,22 +156,26 @@ class Prediction:
         return logits.softmax(-1) @ centres
 
     @property
-    def expected_distance(self) -> Float[Tensor, "b n n"]:
-        """The mean C-beta distance under the distogram (angstrom), zero on the diagonal.
+    def distances(self) -> Distances:
+        """The C-beta distances `b n n`: the distogram, or with real values mean and deviation."""
+        if self.distance_edges is None:
+            return NormalDistances(self.outputs["distance"])
+        return BinnedDistances(self.outputs["distogram"], self.distance_edges)
 
-        The open last bin counts as half a bin beyond its edge, so far pairs come out too near.
+    @property
+    def expected_distance(self) -> Float[Tensor, "b n n"]:
+        """The mean C-beta distance (angstrom), zero on the diagonal.
+
+        A distogram's open last bin counts as half a bin beyond its edge, so there far pairs come
+        out too near.
         """
-        edges = self.distance_edges
-        half = (edges[1:] - edges[:-1]).mean() / 2
-        centres = torch.cat([edges - half, edges[-1:] + half])
-        distance = self.outputs["distogram"].float().softmax(-1) @ centres
+        distance = self.distances.expected()
         return distance * (1 - torch.eye(distance.shape[-1], device=distance.device))
 
     @property
     def contact_probability(self) -> Float[Tensor, "b n n"]:
         """The probability that C-beta atoms are nearer than 8 angstrom."""
-        below = (self.distance_edges <= 8.0).sum()
-        return self.outputs["distogram"].float().softmax(-1)[..., :below].sum(-1)
+        return self.distances.nearer_than(8.0)
 
     def to_pdb(self, index: int = 0) -> str:
         """One chain of the batch as PDB text, heavy atoms, pLDDT in the B-factor column."""

@@ -14,14 +14,14 @@ from alphafold2_pytorch.data.parse.records import Msa
 from alphafold2_pytorch.features import Features, Prediction
 from alphafold2_pytorch.geometry.atoms import pseudo_beta
 from alphafold2_pytorch.heads import HEADS
-from alphafold2_pytorch.heads.distogram import DistogramHead
+from alphafold2_pytorch.heads.base import DistanceHead, Head
 from alphafold2_pytorch.inputs import InputEmbedding
 from alphafold2_pytorch.inputs.check import check_features, pack
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.ops import set_runtime
 from alphafold2_pytorch.streams import Recycled, Representations, Streams
 from alphafold2_pytorch.structure import STRUCTURES, StructureModule
-from alphafold2_pytorch.structure.start import frames_from_distogram
+from alphafold2_pytorch.structure.start import ITERATIONS, frames_from_distances
 from alphafold2_pytorch.trunk import Trunk
 from alphafold2_pytorch.typing import Float, Tensor
 from alphafold2_pytorch.weights.io import embedded_weights, load_weights
@@ -47,13 +47,25 @@ class Alphafold2(nn.Module):
         if config.predict_coords:
             self.single = SingleProjection(config)
             self.structure = STRUCTURES[config.structure_module_type].from_config(config)
+            if config.mds_iters is not None and not self.structure.needs_start:
+                raise ValueError(
+                    f"mds_iters={config.mds_iters} would change nothing: this structure module "
+                    f"({config.structure_module_type!r}) needs no first coordinates; 'ipa' does "
+                    "with options={'ipa': {'start': 'mds'}}"
+                )
         self.heads = nn.ModuleDict(
             {
                 name: head.from_config(config, name)
                 for name, head in sorted(HEADS.entries.items())
-                if head.reads == "trunk" or config.predict_coords
+                if head.wanted(config)
             }
         )
+
+    @property
+    def distance_head(self) -> DistanceHead:
+        """The head that predicts distances: `distogram`, or `distance` for real values."""
+        [head] = (head for head in self.heads.values() if isinstance(head, DistanceHead))
+        return head
 
     @classmethod
     def from_pretrained(
@@ -159,8 +171,7 @@ class Alphafold2(nn.Module):
             if progress:
                 progress(cycle + 1, recycles + 1)
         outputs = {name: head(x) for name, head in self.heads.items()}
-        edges = cast(DistogramHead, self.heads["distogram"]).edges
-        return Prediction(features, outputs, x.structure, edges)
+        return Prediction(features, outputs, x.structure, self.distance_head.edges)
 
     def fold(
         self,
@@ -200,8 +211,8 @@ class Alphafold2(nn.Module):
         Counted in pair and MSA representations alive at once, as measured; a test holds it against
         the real peak.
         """
-        bins = cast(DistogramHead, self.heads["distogram"]).edges.numel() + 1
-        pair = residues**2 * (6 * self.config.dim + 3 * bins)
+        channels = [cast(Head, head).pair_channels for head in self.heads.values()]
+        pair = residues**2 * (6 * self.config.dim + sum(channels) + 2 * max(channels))
         msa = residues * rows * self.config.width_msa
         chunk = self.trunk.runtime.chunk_bytes
         return int(2.25 * chunk + 4 * (pair + 7 * msa))
@@ -213,9 +224,10 @@ class Alphafold2(nn.Module):
             return Representations(None, pair, streams.msa, mask)
         single, start = self.single(streams), None
         if self.structure.needs_start:
-            distogram = cast(DistogramHead, self.heads["distogram"])
-            logits = distogram(Representations(single, pair, streams.msa, mask))
-            start = frames_from_distogram(logits, distogram.edges, features.residue_index, mask)
+            head = self.distance_head
+            distances = head.distances(head(Representations(single, pair, streams.msa, mask)))
+            steps = self.config.mds_iters or ITERATIONS
+            start = frames_from_distances(distances, features.residue_index, mask, steps)
         structure = self.structure(single, pair, mask, features.seq, start)
         return Representations(single, pair, streams.msa, mask, structure)
 

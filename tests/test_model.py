@@ -131,7 +131,11 @@ def test_gradients_do_not_reach_earlier_cycles():
 
 @pytest.mark.parametrize("name", sorted(HEADS.entries))
 def test_a_heads_loss_is_finite_and_zero_where_nothing_is_known(name):
-    model, features = build("evoformer", predict_coords=True), random_features()
+    real = name == "distance"
+    model = build(
+        "evoformer", predict_coords=True, predict_angles=True, predict_real_value_distances=real
+    )
+    features = random_features()
     prediction = model.predict(features)
     truth = random_targets(features)
     unknown = replace(truth, atom_mask=torch.zeros_like(truth.atom_mask))

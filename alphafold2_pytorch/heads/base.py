@@ -8,6 +8,7 @@ from torch import nn
 
 from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.features import Prediction, Structure, Targets
+from alphafold2_pytorch.geometry.distances import Distances
 from alphafold2_pytorch.registry import Registry
 from alphafold2_pytorch.streams import Representations
 from alphafold2_pytorch.typing import Float, Tensor
@@ -21,6 +22,12 @@ class Head(nn.Module, ABC):
 
     reads: Literal["trunk", "structure"] = "trunk"
     share: float = 1.0
+    pair_channels: int = 0  # how many numbers it gives for each pair of residues
+
+    @classmethod
+    def wanted(cls, config: Alphafold2Config) -> bool:
+        """Whether a model of this config has the head: by default, whenever it can run."""
+        return cls.reads == "trunk" or config.predict_coords
 
     @classmethod
     def from_config(cls, config: Alphafold2Config, name: str) -> "Head":
@@ -36,6 +43,16 @@ class Head(nn.Module, ABC):
         self, output: Tensor, truth: Targets, structure: Structure | None
     ) -> dict[str, Float[Tensor, ""]]:
         """The loss by part; the parts are summed. `structure` is what the model predicted."""
+
+
+class DistanceHead(Head):
+    """Says how far apart the C-beta atoms of each pair are; a model has exactly one."""
+
+    edges: Tensor | None  # angstrom, between bins; None: the output is not in bins
+
+    @abstractmethod
+    def distances(self, output: Float[Tensor, "b n n k"]) -> Distances:
+        """What the output means."""
 
 
 HEADS: Registry[Head] = Registry("head")

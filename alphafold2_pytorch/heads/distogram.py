@@ -4,10 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.features import Structure, Targets
 from alphafold2_pytorch.geometry.atoms import cbeta_or_placed
+from alphafold2_pytorch.geometry.distances import BinnedDistances
 from alphafold2_pytorch.geometry.precision import float32
-from alphafold2_pytorch.heads.base import HEADS, Head
+from alphafold2_pytorch.heads.base import HEADS, DistanceHead
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.ops.runtime import Rows
 from alphafold2_pytorch.streams import Representations
@@ -15,7 +17,7 @@ from alphafold2_pytorch.typing import Float, Tensor
 
 
 @HEADS.register("distogram")
-class DistogramHead(Head):
+class DistogramHead(DistanceHead):
     """Logits of the C-beta distance; Jumper et al. (2021) Suppl. Sec. 1.9.8.
 
     `bins` bins with inner edges from `first`, `spacing` apart (angstrom). By default 37: the first
@@ -34,12 +36,19 @@ class DistogramHead(Head):
         share: float = 0.3,
     ):
         super().__init__()
-        self.share = share
+        self.share, self.pair_channels = share, bins
         self.norm = nn.LayerNorm(dim)
         self.to_bins = linear(dim, bins, role="final")
         edges = first + spacing * torch.arange(bins - 1)
         self.register_buffer("edges", edges, persistent=False)
         self.rows = Rows()
+
+    @classmethod
+    def wanted(cls, config: Alphafold2Config) -> bool:
+        return not config.predict_real_value_distances
+
+    def distances(self, output: Float[Tensor, "b n n k"]) -> BinnedDistances:
+        return BinnedDistances(output, self.edges)
 
     def forward(self, x: Representations) -> Float[Tensor, "b n n k"]:
         half = self.rows(lambda rows: self.to_bins(self.norm(rows)), x.pair, 2)

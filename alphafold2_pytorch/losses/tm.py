@@ -29,21 +29,31 @@ def tm_score(
     return _best(moving, fixed, min(max(d0, 4.5), 8.0), score)
 
 
-@torch.no_grad()
 def gdt_ts(
     predicted: Float[Tensor, "n 3"], true: Float[Tensor, "n 3"], mask: Bool[Tensor, " n"]
 ) -> float:
-    """GDT_TS from 0 to 1: the share of C-alphas within 1, 2, 4 and 8 angstrom, averaged.
+    """GDT_TS from 0 to 1: `gdt` within 1, 2, 4 and 8 angstrom."""
+    return gdt(predicted, true, mask, (1.0, 2.0, 4.0, 8.0))
 
-    Each of the four has its own best motion. NaN if no residue is in `mask`. Zemla (2003) Nucleic
-    Acids Res. 31:3370; the search is that of the TM-score.
+
+@torch.no_grad()
+def gdt(
+    predicted: Float[Tensor, "n 3"],
+    true: Float[Tensor, "n 3"],
+    mask: Bool[Tensor, " n"],
+    limits: tuple[float, ...],
+) -> float:
+    """The share of C-alphas within each of `limits` (angstrom), averaged; from 0 to 1.
+
+    Each limit has its own best motion. NaN if no residue is in `mask`. Zemla (2003) Nucleic Acids
+    Res. 31:3370; the search is that of the TM-score.
     """
     moving, fixed = predicted[mask].double(), true[mask].double()
 
     def share(limit: float) -> float:
         return _best(moving, fixed, limit, lambda square: (square <= limit**2).double().mean(-1))
 
-    return sum(share(limit) for limit in (1.0, 2.0, 4.0, 8.0)) / 4
+    return sum(share(limit) for limit in limits) / len(limits)
 
 
 def tm_d0(length: int) -> float:

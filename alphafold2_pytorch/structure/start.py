@@ -2,6 +2,7 @@
 
 import torch
 
+from alphafold2_pytorch.geometry.distances import Distances
 from alphafold2_pytorch.geometry.mds import (
     classical_mds,
     refine_mds,
@@ -13,39 +14,34 @@ from alphafold2_pytorch.geometry.rigid import Rigid
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
 LONGEST_STEP = 6.5  # angstrom between C-beta atoms of neighbours in a chain
+ITERATIONS = 30  # of multidimensional scaling, where the config does not say
 
 
 @torch.no_grad()
 @float32
-def frames_from_distogram(
-    logits: Float[Tensor, "b n n k"],
-    edges: Float[Tensor, " edges"],
+def frames_from_distances(
+    distances: Distances,
     residue_index: Int[Tensor, "b n"],
     mask: Bool[Tensor, "b n"],
+    steps: int = ITERATIONS,
 ) -> Rigid:
-    """A frame a residue (`b n`, angstrom), by multidimensional scaling of the expected distances.
+    """A frame a residue (`b n`, angstrom), by multidimensional scaling of predicted distances.
 
     Pairs that are more likely than not in the open last bin take the shortest way over nearer
     ones. The mirror image with right-handed helices is chosen; axes follow the chain's trace.
     Passes no gradient.
     """
-    probability = logits.softmax(-1)
-    half = (edges[1:] - edges[:-1]).mean() / 2
-    centres = edges - half
-    near = probability[..., :-1]
-    share = near.sum(-1).clamp(min=1e-6)
-    mean = (near @ centres) / share
-    spread = (near @ centres.square()) / share - mean.square()
-    weights = share * share / (1 + spread.clamp(min=0))
-    unknown = (share < 0.5) | ~(mask[:, :, None] & mask[:, None])
-    distances = mean.masked_fill(unknown, torch.inf)
+    mean, variance, share = distances.near()
+    pairs = mask[:, :, None] & mask[:, None]
+    weights = share * share / (1 + variance)
+    known = mean.masked_fill((share < 0.5) | ~pairs, torch.inf)
     neighbours = (residue_index[:, :, None] - residue_index[:, None]).abs() == 1
-    distances = torch.where(neighbours, mean.clamp(max=LONGEST_STEP), distances)
-    distances = shortest_paths(distances).clamp(max=4 * LONGEST_STEP * mask.shape[1] ** 0.5)
+    known = torch.where(neighbours, mean.clamp(max=LONGEST_STEP), known)
+    known = shortest_paths(known).clamp(max=4 * LONGEST_STEP * mask.shape[1] ** 0.5)
     same = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-    distances = distances.masked_fill(same, 0.0)
-    weights = weights.masked_fill(same | ~(mask[:, :, None] & mask[:, None]), 0.0)
-    points = refine_mds(classical_mds(distances, mask), distances, weights + weights.mT)
+    known = known.masked_fill(same, 0.0)
+    weights = weights.masked_fill(same | ~pairs, 0.0)
+    points = refine_mds(classical_mds(known, mask), known, weights + weights.mT, steps)
     return frames_along(right_handed(points, residue_index, mask))
 
 
