@@ -99,6 +99,10 @@ class Alphafold2Config:
     structure_module_depth: int = 4
     structure_module_heads: int = 8
     structure_module_dim_head: int = 16
+    structure_module_refinement_iters: int | None = None  # None: the module's own choice, as below
+    structure_module_knn: int | None = None  # neighbours of each point
+    structure_num_global_nodes: int | None = None
+    atoms: str | tuple[int, ...] = "backbone"  # those that `forward` returns; see `ATOM_SETS`
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
