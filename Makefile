@@ -18,9 +18,11 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# the older package of the same name that we compare with gets .venv-peer for itself
+# the older package of the same name that the first compares with gets .venv-peer for itself
 benchmark: $(READY)
 	$(BIN)/python benchmarks/benchmark_trunk.py
+	$(BIN)/python benchmarks/benchmark_options.py
+	$(BIN)/python benchmarks/benchmark_sparse.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11 ...")'
