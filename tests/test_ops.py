@@ -53,23 +53,27 @@ def test_a_named_backend_that_does_not_exist_is_refused():
         attend(q, q, q)
 
 
-def test_triangles_and_outer_products_equal_loops():
+def test_triangles_equal_loops():
     left, right = torch.randn(2, 1, 3, 4, 4, dtype=torch.float64)
     out = TriangleMultiply()(left, right)
     for i in range(4):
         for j in range(4):
             slow = sum(left[0, :, i, k] * right[0, :, j, k] for k in range(4))
             torch.testing.assert_close(out[0, :, i, j], slow)
-    left, right = torch.randn(1, 5, 4, 2).double(), torch.randn(1, 5, 4, 3).double()
+
+
+@pytest.mark.parametrize("width", [2, 6])  # fewer or more features than rows
+def test_outer_products_equal_loops(width):
+    left, right = torch.randn(1, 5, 4, width).double(), torch.randn(1, 5, 4, 3).double()
     keep = torch.rand(1, 5, 4) > 0.4
     left, right = left * keep[..., None], right * keep[..., None]
-    weight, bias = torch.randn(7, 6).double(), torch.randn(7).double()
+    weight, bias = torch.randn(7, 3 * width).double(), torch.randn(7).double()
     out = OuterProduct()(left, right, keep, weight, bias)
     for i in range(4):
         for j in range(4):
             rows = [s for s in range(5) if keep[0, s, i] and keep[0, s, j]]
             outer = sum(torch.outer(left[0, s, i], right[0, s, j]) for s in rows)
-            outer = outer.flatten() if rows else torch.zeros(6).double()
+            outer = outer.flatten() if rows else torch.zeros(3 * width).double()
             slow = (weight @ outer + bias) / (len(rows) + 1e-3)
             torch.testing.assert_close(out[0, i, j], slow)
 
@@ -82,8 +86,8 @@ def test_cutting_temporaries_into_pieces_changes_no_number(name):
         whole = block(x)
         set_runtime(block, Runtime(chunk_bytes=1))
         pieces = block(x)
-    torch.testing.assert_close(pieces.pair, whole.pair, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(pieces.msa, whole.msa, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(pieces.pair, whole.pair, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pieces.msa, whole.msa, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Residual updates of the pair representation."""
 
+import torch
 from einops import rearrange
 from torch import nn
 
 from alphafold2_pytorch.blocks.msa_updates import require_aligned
 from alphafold2_pytorch.layers.attention import GatedAttention
 from alphafold2_pytorch.layers.dropout import SharedDropout
+from alphafold2_pytorch.layers.gate import sigmoid_gate
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.transition import Transition
 from alphafold2_pytorch.ops import OuterProduct, TriangleMultiply
@@ -60,19 +62,20 @@ class TriangleMultiplication(nn.Module):
 
     def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
         pair = self.norm(x.pair)
-        gates = features_first(self.edge_gates, pair).sigmoid_()
-        edges = (features_first(self.edges, pair) * gates).mul_(x.pair_mask[:, None])
+        gates = features_first(self.edge_gates, pair)
+        edges = sigmoid_gate(features_first(self.edges, pair), gates).mul_(x.pair_mask[:, None])
         left, right = edges.chunk(2, dim=1)
         if not self.outgoing:
             left, right = left.mT, right.mT
         product = rearrange(self.multiply(left, right), "b d i j -> b i j d")
-        return self.dropout(self.out(self.norm_out(product)) * self.gate(pair).sigmoid_())
+        return self.dropout(sigmoid_gate(self.out(self.norm_out(product)), self.gate(pair)))
 
 
 def features_first(layer: nn.Linear, x: Float[Tensor, "b i j d"]) -> Float[Tensor, "b d_out i j"]:
     """A linear layer whose result has its features in front, so that none is copied there."""
-    flat = layer.weight @ x.flatten(1, 2).mT
-    return flat.add_(layer.bias[:, None]).unflatten(2, x.shape[1:3])
+    columns = x.flatten(1, 2).mT
+    weight = layer.weight.expand(len(x), -1, -1)
+    return torch.baddbmm(layer.bias[:, None], weight, columns).unflatten(2, x.shape[1:3])
 
 
 class TriangleAttention(nn.Module):

@@ -3,6 +3,7 @@
 from einops import rearrange
 from torch import nn
 
+from alphafold2_pytorch.layers.gate import sigmoid_gate
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.rotary import Rotary
 from alphafold2_pytorch.ops import Attend, SparseAttend, TiedAttend
@@ -53,4 +54,4 @@ class GatedAttention(nn.Module):
         if self.rotary is not None:
             q, k = (self.rows(self.rotary, each, 3) for each in (q, k))
         out = rearrange(self.attend(q, k, v, bias, mask), "b r h n d -> b r n (h d)")
-        return self.out(out * self.gate(x).sigmoid_())
+        return self.out(sigmoid_gate(out, self.gate(x)))

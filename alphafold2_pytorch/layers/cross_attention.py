@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import nn
 
 from alphafold2_pytorch.layers.compression import Compression
+from alphafold2_pytorch.layers.gate import sigmoid_gate
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.kronecker import row_means
 from alphafold2_pytorch.layers.linear_attention import LinearAttend
@@ -107,7 +108,7 @@ class CrossGatedAttention(nn.Module):
         if self.rotary is not None:
             q, k = self.rotary(q, asking.positions), self.rotary(k, keys.positions)
         out = rearrange(self.attend(q, k, v, mask=keys.mask), "b r h n d -> b r n (h d)")
-        return self.out(out * self.gate(asking.x).sigmoid_())[:, 0]
+        return self.out(sigmoid_gate(out, self.gate(asking.x)))[:, 0]
 
     def _keys(self, part: Entries) -> Entries:
         """Keys and values, joined. Within rows: padding a row must not shift those after it."""

@@ -39,10 +39,7 @@ class Attend(Operation):
 
         rows = q.shape[1]
         weights_bytes = 2 * (q[:, 0, :, :, 0].numel() * k.shape[3] * q.element_size())
-        out = self.chunked(run, rows, weights_bytes, 1)
-        if mask is None:
-            return out
-        return out * mask.any(-1)[:, :, None, None, None]
+        return self.chunked(run, rows, weights_bytes, 1)
 
     def _choose(self, q: Tensor):
         named = self.runtime.attention

@@ -25,9 +25,19 @@ class OuterProduct(Operation):
     ) -> Float[Tensor, "b n n o"]:
         b, s, n, d = left.shape
         e = right.shape[-1]
-        columns = right.reshape(b, s, n * e)
         count = keep.to(left.dtype)
         rows_in_common = torch.einsum("bsi,bsj->bij", count, count) + eps
+        if s < d:  # projecting the rows first is less work than projecting their sum
+            right = torch.einsum("bsje,ode->bsdjo", right, weight.unflatten(1, (d, e)))
+            columns = right.reshape(b, s * d, -1)
+
+            def project_first(start: int, stop: int) -> Tensor:
+                part = left[:, :, start:stop].transpose(1, 2).flatten(2)
+                total = torch.bmm(part, columns).unflatten(2, (n, -1)) + bias
+                return total / rows_in_common[:, start:stop, :, None]
+
+            return self.chunked(project_first, n, 2 * columns[:, 0].nbytes, 1)
+        columns = right.reshape(b, s, n * e)
 
         def run(start: int, stop: int) -> Tensor:
             part = left[:, :, start:stop].reshape(b, s, -1)

@@ -11,7 +11,8 @@ from alphafold2_pytorch.typing import Bool, Float, Tensor
 class Backend(Protocol):
     """A kernel: `refuses` says in words why it cannot run, or None; `run` computes.
 
-    The value that stands for minus infinity exists only in these files.
+    Where `mask` keeps no key of a row, its output is zero. The value that stands for minus infinity
+    exists only in these files.
     """
 
     @staticmethod
@@ -29,6 +30,11 @@ class Backend(Protocol):
 
 
 BACKENDS: Registry[Backend] = Registry("attention backend")
+
+
+def zero_empty(out: Float[Tensor, "b r h n d"], mask: Bool[Tensor, "b r m"] | None) -> Tensor:
+    """The output with zeros for rows without a key."""
+    return out if mask is None else out * mask.any(-1)[:, :, None, None, None]
 
 
 def joint_bias(

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from einops import einsum
 
-from alphafold2_pytorch.ops.backends.base import BACKENDS
+from alphafold2_pytorch.ops.backends.base import BACKENDS, zero_empty
 
 
 @BACKENDS.register("reference")
@@ -23,4 +23,4 @@ class Reference:
         if mask is not None:
             logits = logits.masked_fill(~mask[:, :, None, None], torch.finfo(q.dtype).min)
         weights = F.dropout(logits.softmax(-1), dropout)
-        return einsum(weights, v, "b r h i j, b r h j d -> b r h i d")
+        return zero_empty(einsum(weights, v, "b r h i j, b r h j d -> b r h i d"), mask)

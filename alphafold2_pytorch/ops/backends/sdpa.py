@@ -2,7 +2,7 @@
 
 import torch.nn.functional as F
 
-from alphafold2_pytorch.ops.backends.base import BACKENDS, joint_bias
+from alphafold2_pytorch.ops.backends.base import BACKENDS, joint_bias, zero_empty
 
 
 @BACKENDS.register("sdpa")
@@ -20,4 +20,4 @@ class Sdpa:
             joint = joint.expand(b, r, h, n, k.shape[3]).flatten(0, 1)
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=joint, dropout_p=dropout)
-        return out.unflatten(0, (b, r))
+        return zero_empty(out.unflatten(0, (b, r)), mask)

@@ -31,6 +31,8 @@ class Tiled:
     @staticmethod
     def run(q, k, v, bias, mask, dropout):
         seed = int(torch.randint(2**62, ())) if dropout else 0
+        if mask is not None and bool(mask.all()):
+            mask = None
         return TiledAttention.apply(q, k, v, bias, mask, dropout, seed)
 
 
@@ -118,7 +120,12 @@ class Tile:
         if self.mask is not None:
             hidden = ~self.mask[self.element, self.rows, None, None]
             grid.masked_fill_(hidden, torch.finfo(grid.dtype).min)
-        return logits.softmax(-1)
+        weights = logits.softmax(-1)
+        if self.mask is not None:
+            empty = hidden.all(-1, keepdim=True)
+            if bool(empty.any()):
+                weights.unflatten(0, (-1, self.heads)).masked_fill_(empty, 0.0)
+        return weights
 
     def dropped(self, weights: Tensor) -> Tensor:
         """The same entries at every call are dropped, the others scaled up."""
