@@ -115,14 +115,13 @@ def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
 
 def coupling_tensor(l1: int, l2: int, l3: int, like: Tensor) -> Tensor:
     """`coupling` with the dtype and device of another tensor."""
-    return _coupling_tensor(l1, l2, l3, like.dtype, like.device)
+    return torch.tensor(_numbers(l1, l2, l3), dtype=like.dtype, device=like.device)
 
 
 @torch.compiler.assume_constant_result
-@cache
-def _coupling_tensor(l1: int, l2: int, l3: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # a later training step may need it
-        return torch.tensor(coupling(l1, l2, l3), dtype=dtype, device=device)
+def _numbers(l1: int, l2: int, l3: int) -> tuple:
+    """As plain numbers, which a compiled function takes as they are."""
+    return tuple(tuple(map(tuple, plane)) for plane in coupling(l1, l2, l3).tolist())
 
 
 def _clebsch_gordan(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:

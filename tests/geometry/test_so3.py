@@ -123,7 +123,7 @@ def test_couplings_of_two_points_are_their_dot_and_cross_product():
 
 def test_couplings_first_used_without_gradients_serve_training_later():
     with torch.inference_mode():
-        so3._coupling_tensor.cache_clear()
+        so3.coupling.cache_clear()
         so3.wigner(rotations(1), 1)
     rot = rotations(1).requires_grad_()
     so3.wigner(rot, 2)[2].sum().backward()
