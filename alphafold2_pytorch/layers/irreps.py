@@ -12,6 +12,7 @@ from math import sqrt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 
 from alphafold2_pytorch.geometry.so3 import coupling, directions, solid_harmonics
@@ -109,7 +110,7 @@ class Couplings:
         harmonics = torch.cat(solid_harmonics(directions(vectors, SMOOTH), degrees - 1), dim=-1)
         apart = []
         for degree in range(degrees):
-            table = _table(degree, degrees, vectors.dtype, vectors.device)
+            table = _table(degree, degrees, vectors)
             apart.append((harmonics @ table.flatten(1)).unflatten(-1, table.shape[1:]))
         return cls(tuple(apart), tuple(each.transpose(2, 3).contiguous() for each in apart))
 
@@ -127,30 +128,41 @@ class Couplings:
         return [torch.cat(each, dim=-1) for each in found]
 
     def summed_products(
-        self, x: Degrees, weights: list[Float[Tensor, "b n k _"]]
-    ) -> list[Float[Tensor, "b n _ _ _"]]:
-        """The sums over neighbours of the products by `weights` (`b n k h` for each degree that
-        comes out), as `b n h m c`; no product of an edge is ever in memory."""
+        self,
+        x: Degrees,
+        weights: list[Float[Tensor, "b n k _"]],
+        layers: Sequence[Float[Tensor, "_ _ _"]],
+    ) -> Degrees:
+        """The sums over neighbours of the products by `weights`, through a linear layer a head.
+
+        For each degree that comes out `weights` are `b n k h`, `layers` are `h c d`, and what comes
+        is `b n m (h d)`. No product of an edge is ever in memory.
+        """
         found: list[list[Tensor]] = [[] for _ in weights]
+        first = [0] * len(weights)  # channel that the next sum begins with
         for degree, each in enumerate(x):
             side_by_side = each.flatten(2, 3)
             rows = self.joined[degree].split(self._rows(degree), dim=2)
             for out, (some, weight) in enumerate(zip(rows, weights, strict=False)):
                 weighted = weight.mT[:, :, :, None, :, None] * some[:, :, None]
                 total = weighted.flatten(4, 5).flatten(2, 3) @ side_by_side
-                shape = (*total.shape[:2], weight.shape[-1], 2 * out + 1, -1)
-                channels = total.shape[-1] * some.shape[2] // (2 * out + 1)
-                found[out].append(total.reshape(*shape[:4], channels))
-        return [torch.cat(each, dim=-1) for each in found]
+                total = total.unflatten(2, (weight.shape[-1], 2 * out + 1, -1)).flatten(4)
+                layer = layers[out].narrow(1, first[out], total.shape[-1])
+                first[out] += total.shape[-1]
+                found[out].append(torch.einsum("bnhmc,hcd->hbnmd", total, layer))
+        return [rearrange(sum(each), "h b n m d -> b n m (h d)") for each in found]
+
+
+def _table(degree: int, degrees: int, like: Tensor) -> Float[Tensor, "harmonics rows _"]:
+    """Harmonics (all degrees in a row) to the matrix of one degree, with 2l+1 columns."""
+    table = torch.tensor(_numbers(degree, degrees), dtype=like.dtype, device=like.device)
+    return table.view(degrees**2, -1, 2 * degree + 1)
 
 
 @torch.compiler.assume_constant_result
 @lru_cache(maxsize=64)
-def _table(degree: int, degrees: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Harmonics (all degrees in a row) to the matrix of one degree: `harmonics rows 2l+1`.
-
-    Scaled so that components of unit variance stay so.
-    """
+def _numbers(degree: int, degrees: int) -> tuple[float, ...]:
+    """Scaled so that components of unit variance stay so; plain numbers suit compiled functions."""
     blocks = []
     for out in range(degrees):
         ways = paths(degree, out, degrees)
@@ -159,4 +171,4 @@ def _table(degree: int, degrees: int, dtype: torch.dtype, device: torch.device) 
             joins = sqrt(2 * out + 1) * coupling(degree, ell, out)
             block[ell**2 : (ell + 1) ** 2, :, path] = joins.transpose(1, 2, 0)
         blocks.append(block.reshape(degrees**2, -1, 2 * degree + 1))
-    return torch.tensor(np.concatenate(blocks, axis=1), dtype=dtype, device=device)
+    return tuple(np.concatenate(blocks, axis=1).ravel().tolist())

@@ -5,208 +5,22 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import nn
 
 from alphafold2_pytorch.geometry.neighbours import Neighbours, nearest
 from alphafold2_pytorch.geometry.precision import float32
-from alphafold2_pytorch.layers.init import embedding, linear
-from alphafold2_pytorch.layers.irreps import (
-    Couplings,
-    DegreeLinear,
-    DegreeNorm,
-    Degrees,
-    Gate,
-    product_widths,
+from alphafold2_pytorch.layers.equivariant_attention import (
+    EDGE_SCALARS,
+    Edges,
+    EquiformerBlock,
+    NeighbourEmbedding,
+    add,
 )
+from alphafold2_pytorch.layers.init import embedding, linear
+from alphafold2_pytorch.layers.irreps import DegreeLinear, Degrees
+from alphafold2_pytorch.structure.base import STRUCTURES, WORDS
+from alphafold2_pytorch.structure.cloud import CloudStructure
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
-
-BASES, FARTHEST = 32, 5.0  # of a distance r, in log(sqrt(1 + r^2)): up to 150 angstrom
-WIDEN = 4  # of the feed-forward update
-
-
-@dataclass(frozen=True)
-class Edges:
-    """From each point to its neighbours: who they are, where they lie, what else is known."""
-
-    graph: Neighbours
-    couplings: Couplings
-    scalars: Float[Tensor, "b n k e"]
-
-    @classmethod
-    def of(
-        cls,
-        coors: Float[Tensor, "b n 3"],
-        graph: Neighbours,
-        degrees: int,
-        features: Float[Tensor, "b n k e"] | None = None,
-    ) -> "Edges":
-        vectors = graph.gather(coors) - coors[:, :, None]
-        scalars = radial_basis(vectors.square().sum(-1))
-        if features is not None:
-            scalars = torch.cat([scalars, features], dim=-1)
-        return cls(graph, Couplings.of(vectors, degrees), scalars)
-
-
-def radial_basis(square: Float[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
-    """Of squared distances: their logarithm, and Gaussians along it.
-
-    Fine where atoms touch (0.5 angstrom at 3), coarse far away, smooth at zero.
-    """
-    far = torch.log1p(square)[..., None] / 2
-    centres = torch.linspace(0, FARTHEST, BASES, dtype=far.dtype, device=far.device)
-    bumps = torch.exp(-0.5 * ((far - centres) * (BASES / FARTHEST)).square())
-    return torch.cat([far, bumps], dim=-1)
-
-
-class RadialProduct(nn.Module):
-    """The depthwise tensor product of each edge; a network of its scalars gives the weights."""
-
-    def __init__(self, dim: Sequence[int], degrees: int, dim_edge: int, dim_hidden: int):
-        super().__init__()
-        self.widths = product_widths(dim, degrees)
-        self.weights = nn.Sequential(
-            linear(dim_edge, dim_hidden),
-            nn.LayerNorm(dim_hidden),
-            nn.SiLU(),
-            linear(dim_hidden, dim_hidden),
-            nn.LayerNorm(dim_hidden),
-            nn.SiLU(),
-            linear(dim_hidden, sum(self.widths)),
-        )
-
-    def forward(self, x: Degrees, edges: Edges) -> Degrees:
-        weights = self.weights(edges.scalars)[..., None, :].split(self.widths, dim=-1)
-        products = edges.couplings.products(x)
-        return [each * weight for each, weight in zip(products, weights, strict=True)]
-
-
-class NeighbourEmbedding(nn.Module):
-    """First features of all degrees, from where the neighbours lie and what they are."""
-
-    def __init__(self, dim_in: int, dim: Sequence[int], dim_edge: int, dim_hidden: int):
-        super().__init__()
-        self.source = linear(dim_in, dim[0])
-        self.product = RadialProduct(dim[:1], len(dim), dim_edge, dim_hidden)
-        self.out = DegreeLinear(self.product.widths, dim)
-
-    def forward(self, feats: Float[Tensor, "b n d"], edges: Edges) -> Degrees:
-        source = edges.graph.gather(self.source(feats))[..., None, :]
-        keep = edges.graph.mask[..., None, None]
-        size = keep.sum(2).clamp(min=1) ** 0.5
-        return self.out([(each * keep).sum(2) / size for each in self.product([source], edges)])
-
-
-class EquiformerAttention(nn.Module):
-    """What each point takes from its neighbours, all degrees at once.
-
-    A message is made of both points' features, the direction and the distance. The weights of the
-    neighbours come from the message's scalars by a small network ("mlp", as GATv2), or compare
-    a key from it with the point's query, by their product ("dot") or distance ("l2", Kim et al.
-    (2021)), in which each degree has its own heads' weights too. Values are the gated messages,
-    multiplied once more with the harmonics. Of the degrees, the first `degrees_out` come out.
-    """
-
-    def __init__(
-        self,
-        dim: Sequence[int],
-        heads: Sequence[int],
-        dim_head: Sequence[int],
-        dim_edge: int,
-        dim_hidden: int,
-        degrees_out: int,
-        kind: str = "mlp",
-    ):
-        super().__init__()
-        degrees, self.kind, self.heads = len(dim), kind, tuple(heads[:degrees_out])
-        inner = [h * d for h, d in zip(heads, dim_head, strict=True)]
-        self.source, self.target = DegreeLinear(dim, dim), DegreeLinear(dim, dim)
-        self.product = RadialProduct(dim, degrees, dim_edge, dim_hidden)
-        self.gate = Gate(inner)
-        self.message = DegreeLinear(self.product.widths, self.gate.dim_in)
-        if kind == "mlp":
-            self.to_logits = linear(self.product.widths[0], sum(self.heads) * dim_head[0])
-            self.logits = nn.Parameter(torch.randn(sum(self.heads), dim_head[0]) / dim_head[0] ** 0.5)
-        else:
-            self.queries = DegreeLinear(dim, inner[:degrees_out])
-            self.keys = DegreeLinear(self.product.widths, inner[:degrees_out])
-        widths = product_widths(inner, degrees)
-        self.values = nn.ParameterList(
-            torch.randn(h, width, d) / width**0.5
-            for h, width, d in zip(self.heads, widths, dim_head, strict=False)
-        )
-        self.out = DegreeLinear(inner[:degrees_out], dim)
-
-    def forward(self, x: Degrees, edges: Edges) -> Degrees:
-        graph = edges.graph
-        both = [
-            graph.gather(source) + target[:, :, None]
-            for source, target in zip(self.source(x), self.target(x), strict=True)
-        ]
-        message = self.product(both, edges)
-        logits = torch.cat(self._logits(x, message), dim=-1)
-        keep = graph.mask[..., None]
-        logits = logits.masked_fill(~keep, torch.finfo(logits.dtype).min)
-        weights = list((logits.softmax(2) * keep).split(self.heads, dim=-1))
-        gated = self.gate(self.message(message))
-        # sums first: the layer that makes values of products then runs on points, not on edges
-        sums = edges.couplings.summed_products(gated, weights)
-        values = [
-            torch.einsum("bnhmc,hcd->bnmhd", each, layer).flatten(3)
-            for each, layer in zip(sums, self.values, strict=True)
-        ]
-        return self.out(values)
-
-    def _logits(self, x: Degrees, message: Degrees) -> list[Float[Tensor, "b n k _"]]:
-        if self.kind == "mlp":
-            hidden = F.leaky_relu(self.to_logits(message[0]).squeeze(-2), 0.2)
-            return [(hidden.unflatten(-1, self.logits.shape) * self.logits).sum(-1)]
-        logits = []
-        for query, key, h in zip(self.queries(x), self.keys(message), self.heads, strict=True):
-            query = rearrange(query, "b n m (h d) -> b n 1 m h d", h=h)
-            key = rearrange(key, "b n k m (h d) -> b n k m h d", h=h)
-            alike = query * key if self.kind == "dot" else -(query - key).square()
-            size = (key.shape[-1] * key.shape[-3]) ** 0.5
-            logits.append(alike.sum((-3, -1)) / size)
-        return logits
-
-
-class FeedForward(nn.Module):
-    """Widen, gate, back; with `norms` the scalars also read how long the other degrees are."""
-
-    def __init__(self, dim: Sequence[int], norms: bool = False):
-        super().__init__()
-        self.norms = norms
-        self.gate = Gate([WIDEN * d for d in dim])
-        read = sum(dim) if norms else dim[0]
-        self.wide = DegreeLinear([read, *dim[1:]], self.gate.dim_in)
-        self.out = DegreeLinear(self.gate.dim, dim)
-
-    def forward(self, x: Degrees) -> Degrees:
-        if self.norms:
-            lengths = [(each.square().sum(-2, keepdim=True) + 1e-8).sqrt() for each in x[1:]]
-            x = [torch.cat([x[0], *lengths], dim=-1), *x[1:]]
-        return self.out(self.gate(self.wide(x)))
-
-
-class EquiformerBlock(nn.Module):
-    """Attention, then feed-forward, each behind a norm and added; the first degrees come out."""
-
-    def __init__(self, dim: Sequence[int], degrees_out: int, norms: bool, **attention):
-        super().__init__()
-        self.norm = DegreeNorm(dim)
-        self.attention = EquiformerAttention(dim, degrees_out=degrees_out, **attention)
-        self.norm_feed_forward = DegreeNorm(dim[:degrees_out])
-        self.feed_forward = FeedForward(dim[:degrees_out], norms)
-
-    def forward(self, x: Degrees, edges: Edges) -> Degrees:
-        x = add(x, self.attention(self.norm(x), edges))
-        return add(x, self.feed_forward(self.norm_feed_forward(x)))
-
-
-def add(x: Degrees, update: Degrees) -> Degrees:
-    """Sums by degree, of those that both have."""
-    return [old + new for old, new in zip(x, update, strict=False)]
 
 
 @dataclass(frozen=True)
@@ -269,25 +83,36 @@ class Equiformer(nn.Module):
             per_degree(name, value, num_degrees)
             for name, value in (("dim", dim), ("heads", heads), ("dim_head", dim_head))
         )
-        dim_in = per_degree("dim_in", dim[:input_degrees] if dim_in is None else dim_in, input_degrees)
-        if dot_product_attention and l2_dist_attention:
-            raise ValueError("choose one of dot_product_attention and l2_dist_attention")
-        if num_edge_tokens is not None and edge_dim is None:
-            raise ValueError("num_edge_tokens needs edge_dim, the width that embeds them")
-        if max_sparse_neighbors is not None and not attend_sparse_neighbors:
-            raise ValueError("max_sparse_neighbors would change nothing without attend_sparse_neighbors")
-        if num_adj_degrees_embed is None and adj_dim:
-            raise ValueError("adj_dim would change nothing without num_adj_degrees_embed")
-        if num_adj_degrees_embed is not None and not (adj_dim or attend_sparse_neighbors):
-            raise ValueError(
-                "num_adj_degrees_embed would change nothing without adj_dim or attend_sparse_neighbors"
-            )
-        if input_degrees > num_degrees:
-            raise ValueError(f"input_degrees={input_degrees} are more than num_degrees={num_degrees}")
-        if num_neighbors == 0 and not attend_sparse_neighbors and not attend_self:
-            raise ValueError("num_neighbors=0 leaves nothing to attend to")
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
+        dim_in = per_degree(
+            "dim_in", dim[:input_degrees] if dim_in is None else dim_in, input_degrees
+        )
+        wrong = {
+            "dot_product_attention and l2_dist_attention are two kinds: choose one": (
+                dot_product_attention and l2_dist_attention
+            ),
+            "num_edge_tokens needs edge_dim, the width that embeds them": (
+                num_edge_tokens is not None and edge_dim is None
+            ),
+            "max_sparse_neighbors would change nothing without attend_sparse_neighbors": (
+                max_sparse_neighbors is not None and not attend_sparse_neighbors
+            ),
+            "adj_dim would change nothing without num_adj_degrees_embed": (
+                adj_dim and num_adj_degrees_embed is None
+            ),
+            "num_adj_degrees_embed would change nothing: give adj_dim or attend_sparse_neighbors": (
+                num_adj_degrees_embed is not None and not (adj_dim or attend_sparse_neighbors)
+            ),
+            "num_neighbors=0 needs attend_sparse_neighbors": (
+                num_neighbors == 0 and not attend_sparse_neighbors
+            ),
+            f"input_degrees={input_degrees} is above num_degrees={num_degrees}": (
+                input_degrees > num_degrees
+            ),
+            f"depth must be at least 1, got {depth}": depth < 1,
+        }
+        for problem, met in wrong.items():
+            if met:
+                raise ValueError(problem)
         self.degrees, self.dim_in, self.attend_self = num_degrees, dim_in, attend_self
         self.num_neighbors, self.valid_radius = num_neighbors, valid_radius
         self.sparse, self.max_sparse = attend_sparse_neighbors, max_sparse_neighbors
@@ -298,9 +123,11 @@ class Equiformer(nn.Module):
         self.edge_tokens = None
         if num_edge_tokens is not None and edge_dim is not None:
             self.edge_tokens = embedding(num_edge_tokens, edge_dim)
-        self.bond_embedding = embedding(1 + (num_adj_degrees_embed or 0), adj_dim) if adj_dim else None
+        self.bond_embedding = (
+            embedding(1 + (num_adj_degrees_embed or 0), adj_dim) if adj_dim else None
+        )
 
-        dim_edge = 1 + BASES + (edge_dim or 0) + adj_dim
+        dim_edge = EDGE_SCALARS + (edge_dim or 0) + adj_dim
         self.project = DegreeLinear(dim_in, dim)
         self.neighbours = NeighbourEmbedding(dim_in[0], dim, dim_edge, radial_hidden_dim)
         kind = "dot" if dot_product_attention else "l2" if l2_dist_attention else "mlp"
@@ -321,3 +148,197 @@ class Equiformer(nn.Module):
         )
         self.norm_out = nn.LayerNorm(dim[0])
         self.out = DegreeLinear(dim[:shown], [1] * shown if reduce_dim_out else dim[:shown])
+
+    @float32
+    def forward(
+        self,
+        feats: Int[Tensor, "b n"] | Float[Tensor, "b n d"] | Mapping[int, Tensor],
+        coors: Float[Tensor, "b n 3"],
+        mask: Bool[Tensor, "b n"] | None = None,
+        adj_mat: Bool[Tensor, "*b n n"] | None = None,
+        edges: Int[Tensor, "b n n"] | Float[Tensor, "b n n e"] | None = None,
+    ) -> EquiformerOutput:
+        """`feats`: tokens, features, or features by degree, `{0: b n d 1, 1: b n d 3}`.
+
+        `ValueError` if what the constructor speaks of does not come, or something else does.
+        """
+        if mask is None:
+            mask = torch.ones(coors.shape[:2], dtype=torch.bool, device=coors.device)
+        coors = coors.masked_fill(~mask[..., None], 0.0)
+        apart = self._bonds_apart(adj_mat, mask)
+        graph = self._graph(coors, mask, apart)
+        found = self._edge_features(graph, edges, apart)
+        x = self.encode(self._features(feats), coors, mask, graph, found)
+        keep = mask[..., None, None]
+        shown = [(each * keep).mT for each in x]
+        type0, type1 = shown[0].squeeze(-1), shown[1] if len(shown) > 1 else None
+        if self.reduce:
+            type0, type1 = type0.squeeze(-1), None if type1 is None else type1.squeeze(-2)
+        return EquiformerOutput(type0, type1)
+
+    def encode(
+        self,
+        x: Degrees,
+        coors: Float[Tensor, "b n 3"],
+        mask: Bool[Tensor, "b n"],
+        graph: Neighbours,
+        features: Float[Tensor, "b n k e"] | None = None,
+    ) -> Degrees:
+        """Degrees 0 and 1 (`b n 2l+1 d`) of points whose neighbours are known."""
+        x = [each.masked_fill(~mask[..., None, None], 0.0) for each in x]
+        if self.attend_self:
+            own = torch.arange(mask.shape[1], device=mask.device)[:, None].expand(*mask.shape, 1)
+            index = torch.cat([graph.index, own], dim=-1)
+            graph = Neighbours(index, torch.cat([graph.mask, mask[..., None]], dim=-1))
+            features = None if features is None else F.pad(features, (0, 0, 0, 1))
+        edges = Edges.of(coors, graph, self.degrees, features)
+        start = self.neighbours(x[0].squeeze(-2), edges)
+        given = self.project(x)
+        x = [*add(start, given), *start[len(given) :]]
+        for block in self.blocks:
+            x = block(x, edges)
+        return self.out([self.norm_out(x[0]), *x[1:]])
+
+    def _features(self, feats: Tensor | Mapping[int, Tensor]) -> Degrees:
+        """What is known of each point alone, `b n 2l+1 d` for each degree."""
+        if isinstance(feats, Mapping):
+            x = [feats[degree].mT for degree in sorted(feats)]
+        elif self.tokens is None:
+            x = [feats[..., None, :]]
+        elif feats.is_floating_point():
+            raise ValueError("num_tokens is set: feats must be tokens (b, n), whole numbers")
+        else:
+            x = [self.tokens(feats)[..., None, :]]
+        widths = tuple(each.shape[-1] for each in x)
+        if widths != self.dim_in or not x[0].is_floating_point():
+            raise ValueError(
+                f"feats have {widths} channels of degrees 0, 1, ... and type {x[0].dtype}: "
+                f"dim_in={self.dim_in} wants as many floating point numbers"
+            )
+        if self.positions is not None:
+            n, most = x[0].shape[1], self.positions.num_embeddings
+            if n > most:
+                raise ValueError(f"num_positions={most}, but there are {n} points")
+            x = [x[0] + self.positions.weight[:n, None], *x[1:]]
+        return x
+
+    def _bonds_apart(
+        self, adj_mat: Bool[Tensor, "*b n n"] | None, mask: Bool[Tensor, "b n"]
+    ) -> Int[Tensor, "b n n"] | None:
+        """The number of bonds between two points; 0: more than are asked for."""
+        reads = self.sparse or self.bonds is not None
+        if reads != (adj_mat is not None):
+            raise ValueError(
+                "attend_sparse_neighbors and num_adj_degrees_embed need adj_mat"
+                if reads
+                else "adj_mat is read with attend_sparse_neighbors or num_adj_degrees_embed only"
+            )
+        if adj_mat is None:
+            return None
+        same = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        adjacent = adj_mat & mask[:, :, None] & mask[:, None] & ~same
+        apart, reached = adjacent.long(), adjacent
+        for bonds in range(2, 1 + (self.bonds or 1)):
+            reached = (reached.float() @ adjacent.float()) > 0
+            apart = torch.where(reached & (apart == 0) & ~same, bonds, apart)
+        return apart
+
+    def _graph(self, coors: Tensor, mask: Tensor, apart: Tensor | None) -> Neighbours:
+        if apart is None or not self.sparse:
+            return nearest(coors, mask, self.num_neighbors, radius=self.valid_radius)
+        bonded = nearest(coors, mask, self.max_sparse, apart > 0, radius=-1.0)  # no others
+        if self.num_neighbors == 0:
+            return bonded
+        near = nearest(coors, mask, self.num_neighbors, radius=self.valid_radius)
+        there = torch.zeros_like(apart, dtype=torch.bool).scatter(2, bonded.index, bonded.mask)
+        fresh = near.mask & ~near.gather_pairs(there)
+        return Neighbours(
+            torch.cat([bonded.index, near.index], dim=-1), torch.cat([bonded.mask, fresh], dim=-1)
+        )
+
+    def _edge_features(
+        self, graph: Neighbours, edges: Tensor | None, apart: Tensor | None
+    ) -> Float[Tensor, "b n k e"] | None:
+        """What is known of each point and its neighbours besides where they are."""
+        if (self.edge_dim is None) != (edges is None):
+            raise ValueError(
+                f"edge_dim is {self.edge_dim}, edges are {'not ' * (edges is None)}given"
+            )
+        found = []
+        if edges is not None:
+            if edges.is_floating_point() == (self.edge_tokens is not None):
+                raise ValueError(
+                    "edges are tokens (b, n, n) with num_edge_tokens, else (b, n, n, e)"
+                )
+            each = graph.gather_pairs(edges)
+            found.append(each if self.edge_tokens is None else self.edge_tokens(each))
+        if apart is not None and self.bond_embedding is not None:
+            found.append(self.bond_embedding(graph.gather_pairs(apart)))
+        return torch.cat(found, dim=-1) if found else None
+
+
+def per_degree(name: str, value: int | Sequence[int], degrees: int) -> tuple[int, ...]:
+    """One number for all degrees, or one each; `ValueError` for another count, or below 1."""
+    each = (value,) * degrees if isinstance(value, int) else tuple(value)
+    if len(each) != degrees or min(each, default=0) < 1:
+        raise ValueError(f"{name} must be one number or {degrees}, each at least 1, got {value}")
+    return each
+
+
+class EquiformerRefiner(nn.Module):
+    """An Equiformer that gives points new features and moves each by one vector of its own.
+
+    It starts by moving none. `options` are those of `Equiformer`.
+    """
+
+    def __init__(self, dim: int, edge_dim: int, **options):
+        super().__init__()
+        self.network = Equiformer(dim_in=dim, edge_dim=edge_dim, **options)
+        self.move = linear(self.network.dim[1], 1, bias=False, role="final")
+
+    def refine(
+        self,
+        feats: Float[Tensor, "b n d"],
+        coors: Float[Tensor, "b n 3"],
+        mask: Bool[Tensor, "b n"],
+        graph: Neighbours,
+        edges: Float[Tensor, "b n k e"] | None = None,
+        global_feats: Float[Tensor, "b g d"] | None = None,
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n 3"]]:
+        """New features and moved coordinates (angstrom); points outside `mask` stay as they are."""
+        if global_feats is not None:
+            raise ValueError("an Equiformer has no global nodes: leave out global_feats")
+        scalars, vectors = self.network.encode([feats[..., None, :]], coors, mask, graph, edges)
+        moved = coors + self.move(vectors).squeeze(-1)
+        keep = mask[..., None]
+        return torch.where(keep, scalars.squeeze(-2), feats), torch.where(keep, moved, coors)
+
+
+@STRUCTURES.register("equiformer")
+class EquiformerStructure(CloudStructure):
+    """Atoms refined by an Equiformer: half as many channels of each degree as of the one below."""
+
+    reads_words = WORDS - {"structure_num_global_nodes"}
+
+    def build(
+        self,
+        dim: int,
+        edge_dim: int,
+        depth: int = 2,
+        heads: int = 4,
+        dim_head: int = 16,
+        num_degrees: int = 3,
+        **options,
+    ) -> EquiformerRefiner:
+        if num_degrees < 2:
+            raise ValueError(f"to move points takes num_degrees of at least 2, got {num_degrees}")
+        return EquiformerRefiner(
+            dim,
+            edge_dim,
+            dim=[max(dim >> degree, 1) for degree in range(num_degrees)],
+            dim_head=[max(dim_head >> degree, 1) for degree in range(num_degrees)],
+            heads=heads,
+            depth=depth,
+            num_degrees=num_degrees,
+            **options,
+        )
