@@ -6,7 +6,7 @@ are told apart, as chains of amino acids need.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from math import sqrt
 
 import numpy as np
@@ -124,7 +124,7 @@ class Couplings:
         for degree, each in enumerate(x):
             rows = self.apart[degree] @ each
             for out, some in enumerate(rows.split(self._rows(degree), dim=-2)):
-                found[out].append(some.reshape(*some.shape[:3], 2 * out + 1, -1))
+                found[out].append(some.unflatten(-2, (2 * out + 1, -1)).flatten(-2))
         return [torch.cat(each, dim=-1) for each in found]
 
     def summed_products(
@@ -150,7 +150,7 @@ class Couplings:
                 layer = layers[out].narrow(1, first[out], total.shape[-1])
                 first[out] += total.shape[-1]
                 found[out].append(torch.einsum("bnhmc,hcd->hbnmd", total, layer))
-        return [rearrange(sum(each), "h b n m d -> b n m (h d)") for each in found]
+        return [rearrange(reduce(torch.add, each), "h b n m d -> b n m (h d)") for each in found]
 
 
 def _table(degree: int, degrees: int, like: Tensor) -> Float[Tensor, "harmonics rows _"]:

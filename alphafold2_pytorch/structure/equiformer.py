@@ -288,13 +288,14 @@ def per_degree(name: str, value: int | Sequence[int], degrees: int) -> tuple[int
 class EquiformerRefiner(nn.Module):
     """An Equiformer that gives points new features and moves each by one vector of its own.
 
-    It starts by moving none. `options` are those of `Equiformer`.
+    It starts by moving none. As many features come in as `dim[0]`; `options` are those of
+    `Equiformer`.
     """
 
-    def __init__(self, dim: int, edge_dim: int, **options):
+    def __init__(self, dim: Sequence[int], edge_dim: int, **options):
         super().__init__()
-        self.network = Equiformer(dim_in=dim, edge_dim=edge_dim, **options)
-        self.move = linear(self.network.dim[1], 1, bias=False, role="final")
+        self.network = Equiformer(dim=dim, edge_dim=edge_dim, **options)
+        self.move = linear(dim[1], 1, bias=False, role="final")
 
     def refine(
         self,
@@ -333,9 +334,8 @@ class EquiformerStructure(CloudStructure):
         if num_degrees < 2:
             raise ValueError(f"to move points takes num_degrees of at least 2, got {num_degrees}")
         return EquiformerRefiner(
-            dim,
+            [max(dim >> degree, 1) for degree in range(num_degrees)],
             edge_dim,
-            dim=[max(dim >> degree, 1) for degree in range(num_degrees)],
             dim_head=[max(dim_head >> degree, 1) for degree in range(num_degrees)],
             heads=heads,
             depth=depth,
