@@ -20,43 +20,16 @@ from alphafold2_pytorch.layers.irreps import (
 )
 from alphafold2_pytorch.typing import Float, Tensor
 
-BASES, FARTHEST = 32, 5.0  # of a distance r, in log(sqrt(1 + r^2)): up to 150 angstrom
-EDGE_SCALARS = 1 + BASES  # that every edge has
 WIDEN = 4  # of the feed-forward update
 
 
 @dataclass(frozen=True)
 class Edges:
-    """From each point to its neighbours: who they are, where they lie, what else is known."""
+    """From each point to its neighbours: who they are, where they lie, what is known of them."""
 
     graph: Neighbours
     couplings: Couplings
     scalars: Float[Tensor, "b n k e"]
-
-    @classmethod
-    def of(
-        cls,
-        coors: Float[Tensor, "b n 3"],
-        graph: Neighbours,
-        degrees: int,
-        features: Float[Tensor, "b n k e"] | None = None,
-    ) -> "Edges":
-        vectors = graph.gather(coors) - coors[:, :, None]
-        scalars = radial_basis(vectors.square().sum(-1))
-        if features is not None:
-            scalars = torch.cat([scalars, features], dim=-1)
-        return cls(graph, Couplings.of(vectors, degrees), scalars)
-
-
-def radial_basis(square: Float[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
-    """Of squared distances: their logarithm, and Gaussians along it.
-
-    Fine where atoms touch (0.5 angstrom at 3), coarse far away, smooth at zero.
-    """
-    far = torch.log1p(square)[..., None] / 2
-    centres = torch.linspace(0, FARTHEST, BASES, dtype=far.dtype, device=far.device)
-    bumps = torch.exp(-0.5 * ((far - centres) * (BASES / FARTHEST)).square())
-    return torch.cat([far, bumps], dim=-1)
 
 
 class RadialProduct(nn.Module):

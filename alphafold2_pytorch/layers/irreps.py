@@ -19,7 +19,7 @@ from alphafold2_pytorch.geometry.so3 import coupling, directions, solid_harmonic
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.typing import Float, Tensor
 
-Degrees = list[Float[Tensor, "*n _ _"]]  # "... 2l+1 d" for l = 0, 1, ...
+Degrees = list[Float[Tensor, "... _ _"]]  # 2l + 1 components, d channels, for l = 0, 1, ...
 SMOOTH = 0.1  # angstrom; below it the direction of an edge fades, so that nothing jumps at 0
 
 

@@ -7,20 +7,22 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alphafold2_pytorch.geometry.neighbours import Neighbours, nearest
+from alphafold2_pytorch.geometry.neighbours import Neighbours, bond_steps, nearest
 from alphafold2_pytorch.geometry.precision import float32
 from alphafold2_pytorch.layers.equivariant_attention import (
-    EDGE_SCALARS,
     Edges,
     EquiformerBlock,
     NeighbourEmbedding,
     add,
 )
 from alphafold2_pytorch.layers.init import embedding, linear
-from alphafold2_pytorch.layers.irreps import DegreeLinear, Degrees
+from alphafold2_pytorch.layers.irreps import Couplings, DegreeLinear, Degrees
+from alphafold2_pytorch.layers.points import RadialBasis, check_edges
 from alphafold2_pytorch.structure.base import STRUCTURES, WORDS
 from alphafold2_pytorch.structure.cloud import CloudStructure
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
+
+BASES = 32  # numbers that tell a distance
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,9 @@ class Equiformer(nn.Module):
             embedding(1 + (num_adj_degrees_embed or 0), adj_dim) if adj_dim else None
         )
 
-        dim_edge = EDGE_SCALARS + (edge_dim or 0) + adj_dim
+        self.width = (edge_dim or 0) + adj_dim  # what is known of an edge besides its distance
+        self.basis = RadialBasis(BASES)
+        dim_edge = BASES + self.width
         self.project = DegreeLinear(dim_in, dim)
         self.neighbours = NeighbourEmbedding(dim_in[0], dim, dim_edge, radial_hidden_dim)
         kind = "dot" if dot_product_attention else "l2" if l2_dist_attention else "mlp"
@@ -164,7 +168,6 @@ class Equiformer(nn.Module):
         """
         if mask is None:
             mask = torch.ones(coors.shape[:2], dtype=torch.bool, device=coors.device)
-        coors = coors.masked_fill(~mask[..., None], 0.0)
         apart = self._bonds_apart(adj_mat, mask)
         graph = self._graph(coors, mask, apart)
         found = self._edge_features(graph, edges, apart)
@@ -185,13 +188,21 @@ class Equiformer(nn.Module):
         features: Float[Tensor, "b n k e"] | None = None,
     ) -> Degrees:
         """Degrees 0 and 1 (`b n 2l+1 d`) of points whose neighbours are known."""
+        check_edges(features, self.width)
         x = [each.masked_fill(~mask[..., None, None], 0.0) for each in x]
+        coors = coors.masked_fill(~mask[..., None], 0.0)
+        if features is not None:
+            features = features.masked_fill(~graph.mask[..., None], 0.0)
         if self.attend_self:
             own = torch.arange(mask.shape[1], device=mask.device)[:, None].expand(*mask.shape, 1)
             index = torch.cat([graph.index, own], dim=-1)
             graph = Neighbours(index, torch.cat([graph.mask, mask[..., None]], dim=-1))
             features = None if features is None else F.pad(features, (0, 0, 0, 1))
-        edges = Edges.of(coors, graph, self.degrees, features)
+        vectors = graph.gather(coors) - coors[:, :, None]
+        scalars = self.basis(vectors.square().sum(-1))
+        if features is not None:
+            scalars = torch.cat([scalars, features], dim=-1)
+        edges = Edges(graph, Couplings.of(vectors, self.degrees), scalars)
         start = self.neighbours(x[0].squeeze(-2), edges)
         given = self.project(x)
         x = [*add(start, given), *start[len(given) :]]
@@ -235,18 +246,14 @@ class Equiformer(nn.Module):
             )
         if adj_mat is None:
             return None
-        same = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-        adjacent = adj_mat & mask[:, :, None] & mask[:, None] & ~same
-        apart, reached = adjacent.long(), adjacent
-        for bonds in range(2, 1 + (self.bonds or 1)):
-            reached = (reached.float() @ adjacent.float()) > 0
-            apart = torch.where(reached & (apart == 0) & ~same, bonds, apart)
-        return apart
+        return bond_steps(adj_mat & mask[:, :, None] & mask[:, None], self.bonds or 1)
 
     def _graph(self, coors: Tensor, mask: Tensor, apart: Tensor | None) -> Neighbours:
         if apart is None or not self.sparse:
             return nearest(coors, mask, self.num_neighbors, radius=self.valid_radius)
-        bonded = nearest(coors, mask, self.max_sparse, apart > 0, radius=-1.0)  # no others
+        longest = max(int((apart > 0).sum(-1).max()), 1)  # list of bonded points
+        kept = longest if self.max_sparse is None else min(longest, self.max_sparse)
+        bonded = nearest(coors, mask, kept, apart > 0, radius=-1.0)  # all others are farther
         if self.num_neighbors == 0:
             return bonded
         near = nearest(coors, mask, self.num_neighbors, radius=self.valid_radius)
@@ -288,14 +295,13 @@ def per_degree(name: str, value: int | Sequence[int], degrees: int) -> tuple[int
 class EquiformerRefiner(nn.Module):
     """An Equiformer that gives points new features and moves each by one vector of its own.
 
-    It starts by moving none. As many features come in as `dim[0]`; `options` are those of
-    `Equiformer`.
+    As many features come in as `dim[0]`; `options` are those of `Equiformer`.
     """
 
     def __init__(self, dim: Sequence[int], edge_dim: int, **options):
         super().__init__()
         self.network = Equiformer(dim=dim, edge_dim=edge_dim, **options)
-        self.move = linear(dim[1], 1, bias=False, role="final")
+        self.move = linear(dim[1], 1, bias=False, role="small")
 
     def refine(
         self,
