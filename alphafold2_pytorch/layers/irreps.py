@@ -6,7 +6,7 @@ are told apart, as chains of amino acids need.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import cache, reduce
 from math import sqrt
 
 import numpy as np
@@ -155,14 +155,19 @@ class Couplings:
 
 def _table(degree: int, degrees: int, like: Tensor) -> Float[Tensor, "harmonics rows _"]:
     """Harmonics (all degrees in a row) to the matrix of one degree, with 2l+1 columns."""
-    table = torch.tensor(_numbers(degree, degrees), dtype=like.dtype, device=like.device)
+    table = torch.tensor(_constants(degree, degrees), dtype=like.dtype, device=like.device)
     return table.view(degrees**2, -1, 2 * degree + 1)
 
 
 @torch.compiler.assume_constant_result
-@lru_cache(maxsize=64)
+def _constants(degree: int, degrees: int) -> tuple[float, ...]:
+    """As plain numbers, which a compiled function takes as they are."""
+    return _numbers(degree, degrees)
+
+
+@cache
 def _numbers(degree: int, degrees: int) -> tuple[float, ...]:
-    """Scaled so that components of unit variance stay so; plain numbers suit compiled functions."""
+    """Couplings on all paths, scaled so that components of unit variance stay so."""
     blocks = []
     for out in range(degrees):
         ways = paths(degree, out, degrees)
