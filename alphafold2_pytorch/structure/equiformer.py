@@ -16,13 +16,13 @@ from alphafold2_pytorch.layers.equivariant_attention import (
     add,
 )
 from alphafold2_pytorch.layers.init import embedding, linear
-from alphafold2_pytorch.layers.irreps import Couplings, DegreeLinear, Degrees
+from alphafold2_pytorch.layers.irreps import Couplings, DegreeLinear, DegreeNorm, Degrees, Gate
 from alphafold2_pytorch.layers.points import RadialBasis, check_edges
 from alphafold2_pytorch.structure.base import STRUCTURES, WORDS
 from alphafold2_pytorch.structure.cloud import CloudStructure
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
-BASES = 32  # numbers that tell a distance
+BASES = 16  # numbers that tell a distance
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,9 @@ class Equiformer(nn.Module):
             )
             for layer in range(depth)
         )
-        self.norm_out = nn.LayerNorm(dim[0])
+        self.norm_out = DegreeNorm(dim[:shown])
+        self.gate = Gate(dim[:shown])
+        self.to_gate = DegreeLinear(dim[:shown], self.gate.dim_in)
         self.out = DegreeLinear(dim[:shown], [1] * shown if reduce_dim_out else dim[:shown])
 
     @float32
@@ -208,7 +210,7 @@ class Equiformer(nn.Module):
         x = [*add(start, given), *start[len(given) :]]
         for block in self.blocks:
             x = block(x, edges)
-        return self.out([self.norm_out(x[0]), *x[1:]])
+        return self.out(self.gate(self.to_gate(self.norm_out(x))))
 
     def _features(self, feats: Tensor | Mapping[int, Tensor]) -> Degrees:
         """What is known of each point alone, `b n 2l+1 d` for each degree."""
