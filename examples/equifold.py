@@ -57,12 +57,11 @@ def nodes_of(chain):
 
 torch.manual_seed(0)
 kinds, true, atoms, mask = nodes_of(read_structure(FILE))
-local = true.unsqueeze(-1).apply_inverse(atoms)
+local = true.unsqueeze(-1).apply_inverse(atoms)  # atoms ride on nodes
 
 
 def rmsd(frames):
-    apart = frames.unsqueeze(-1).apply(local) - atoms
-    return apart.square().sum(-1)[..., mask].mean().sqrt()
+    return (frames.unsqueeze(-1).apply(local) - atoms).square().sum(-1)[..., mask].mean().sqrt()
 
 
 def noisy():
