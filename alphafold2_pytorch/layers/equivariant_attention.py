@@ -73,11 +73,11 @@ class NeighbourEmbedding(nn.Module):
 class EquiformerAttention(nn.Module):
     """What each point takes from its neighbours, all degrees at once.
 
-    A message is made of both points' features, the direction and the distance. The weights of the
-    neighbours come from the message's scalars by a small network ("mlp", as GATv2), or compare
-    a key from it with the point's query, by their product ("dot") or distance ("l2", Kim et al.
-    (2021)), in which each degree has its own heads' weights too. Values are the gated messages,
-    multiplied once more with the harmonics. Of the degrees, the first `degrees_out` come out.
+    A message is made of both points' features, the direction and the distance. Its scalars give the
+    weights of the neighbours through a small network ("mlp", as GATv2), or a key made of it meets
+    the point's query, by their product ("dot") or distance ("l2", Kim et al. (2021)); each degree
+    has heads and weights of its own. Values are the gated messages, multiplied once more with the
+    harmonics. Of the degrees, the first `degrees_out` come out.
     """
 
     def __init__(
