@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from alphafold2_pytorch.model import Alphafold2
     from alphafold2_pytorch.structure.egnn import EGNN
     from alphafold2_pytorch.structure.en import EnTransformer
+    from alphafold2_pytorch.structure.equiformer import Equiformer
 
 __all__ = [
     "EGNN",
@@ -20,6 +21,7 @@ __all__ = [
     "Alphafold2Config",
     "Block",
     "EnTransformer",
+    "Equiformer",
     "Features",
     "Prediction",
     "Runtime",
@@ -31,6 +33,7 @@ _HOMES = {
     "Alphafold2Config": "config",
     "Block": "blocks",
     "EnTransformer": "structure.en",
+    "Equiformer": "structure.equiformer",
     "Features": "features",
     "Prediction": "features",
     "Runtime": "config",
