@@ -11,20 +11,26 @@ if TYPE_CHECKING:
     from alphafold2_pytorch.config import Alphafold2Config, Runtime
     from alphafold2_pytorch.features import Features, Prediction
     from alphafold2_pytorch.model import Alphafold2
+    from alphafold2_pytorch.structure.egnn import EGNN
+    from alphafold2_pytorch.structure.en import EnTransformer
 
 __all__ = [
+    "EGNN",
     "Alphafold2",
     "Alphafold2Config",
     "Block",
+    "EnTransformer",
     "Features",
     "Prediction",
     "Runtime",
     "register_block",
 ]
 _HOMES = {
+    "EGNN": "structure.egnn",
     "Alphafold2": "model",
     "Alphafold2Config": "config",
     "Block": "blocks",
+    "EnTransformer": "structure.en",
     "Features": "features",
     "Prediction": "features",
     "Runtime": "config",

@@ -121,7 +121,7 @@ class Alphafold2Config:
     structure_module_refinement_iters: int | None = None  # None: the module's own choice, as below
     structure_module_knn: int | None = None  # neighbours of each point
     structure_num_global_nodes: int | None = None
-    atoms: str | tuple[int, ...] = "backbone"  # those that `forward` returns; see `ATOM_SETS`
+    atoms: Any = "backbone"  # those `forward` returns: a word of `ATOM_SETS`, or 14 of 0 or 1
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
