@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from alphafold2_pytorch.geometry.neighbours import Neighbours, nearest
+from alphafold2_pytorch.geometry.neighbours import Neighbours, bond_steps, nearest
 from alphafold2_pytorch.geometry.precision import float32, widen
 from alphafold2_pytorch.layers.init import embedding
+from alphafold2_pytorch.layers.points import check_edges
 from alphafold2_pytorch.structure.base import STRUCTURES
 from alphafold2_pytorch.structure.cloud import CloudStructure, Summaries
 from alphafold2_pytorch.structure.se3_layers import (
@@ -166,8 +167,8 @@ class SE3Transformer(nn.Module):
                 "to refine coordinates takes output_degrees=2 at least, reduce_dim_out=False and "
                 "no adjacency"
             )
-        x = self._features(feats, mask)
-        found = self._run(x, coors, mask, graph, self._edges(edges), global_feats)
+        check_edges(edges, self.edge_dim)
+        found = self._run(self._features(feats, mask), coors, mask, graph, edges, global_feats)
         kept = mask[..., None]
         moved = coors + found[1].mean(-1).masked_fill(~kept, 0.0)
         return torch.where(kept, found[0][..., 0, :], feats), moved
@@ -240,7 +241,7 @@ class SE3Transformer(nn.Module):
             return nearest(
                 coors, mask, self.num_neighbors, None, self.valid_radius, neighbor_mask
             ), None
-        labels = steps_between(adj_mat.expand(mask.shape[0], -1, -1), self.adjacency_steps)
+        labels = bond_steps(adj_mat.expand(mask.shape[0], -1, -1), self.adjacency_steps)
         allowed = (
             torch.ones_like(labels, dtype=torch.bool) if neighbor_mask is None else neighbor_mask
         )
@@ -268,17 +269,11 @@ class SE3Transformer(nn.Module):
         if edges is not None:
             edges = edges if self.edge_token is None else self.edge_token(edges)
             edges = graph.gather_pairs(widen(edges))
-        edges = self._edges(edges)
+        check_edges(edges, self.edge_dim)
         if self.adjacency is None or labels is None:
             return edges
         steps = self.adjacency(graph.gather_pairs(labels))
         return steps if edges is None else torch.cat([edges, steps], -1)
-
-    def _edges(self, edges: Tensor | None) -> Tensor | None:
-        width = 0 if edges is None else edges.shape[-1]
-        if width != self.edge_dim:
-            raise ValueError(f"edge_dim={self.edge_dim}, but the edges have {width} features")
-        return edges
 
     def _form(
         self, found: list[Tensor], mask: Tensor, return_type: int | str | None, pooled: bool
@@ -297,16 +292,6 @@ class SE3Transformer(nn.Module):
         if str(return_type) not in out:
             raise ValueError(f"there is no output of type {return_type}, only of {sorted(out)}")
         return out[str(return_type)]
-
-
-def steps_between(adjacent: Bool[Tensor, "b n n"], most: int) -> Int[Tensor, "b n n"]:
-    """Over how many steps of `adjacent` two points meet; 0 for themselves and beyond `most`."""
-    apart = ~torch.eye(adjacent.shape[-1], dtype=torch.bool, device=adjacent.device)
-    steps, reached = (adjacent & apart).long(), adjacent
-    for step in range(2, most + 1):
-        reached = (reached.float() @ adjacent.float()) > 0
-        steps = torch.where(reached & apart & (steps == 0), step, steps)
-    return steps
 
 
 def widths(value: Any, degrees: int, word: str) -> tuple[int, ...]:
