@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from alphafold2_pytorch.model import Alphafold2
     from alphafold2_pytorch.structure.egnn import EGNN
     from alphafold2_pytorch.structure.en import EnTransformer
+    from alphafold2_pytorch.structure.se3 import SE3Transformer
 
 __all__ = [
     "EGNN",
@@ -23,6 +24,7 @@ __all__ = [
     "Features",
     "Prediction",
     "Runtime",
+    "SE3Transformer",
     "register_block",
 ]
 _HOMES = {
@@ -34,6 +36,7 @@ _HOMES = {
     "Features": "features",
     "Prediction": "features",
     "Runtime": "config",
+    "SE3Transformer": "structure.se3",
     "register_block": "blocks",
 }
 

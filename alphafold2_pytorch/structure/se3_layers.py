@@ -22,7 +22,7 @@ from alphafold2_pytorch.geometry.so3 import (
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.typing import Float, Tensor
 
-CLOSE = 0.05  # angstrom: the directions of points nearer than this fade out
+CLOSE = 0.5  # angstrom: the directions of points nearer than this fade out
 FARTHEST, GAUSSIANS = 100.0, 24  # of the distance: where the last Gaussian sits, and their number
 
 
@@ -49,10 +49,11 @@ class DegreeLinear(nn.Module):
 class DegreeNorm(nn.Module):
     """Layer norm of degree 0; higher degrees over the root mean square of their lengths.
 
-    Liao and Smidt (2023) eq. 4.
+    Liao and Smidt (2023) eq. 4. `eps` is so large because vectors vanish where the points around
+    are symmetric: there, a norm that made everything of nothing would multiply errors.
     """
 
-    def __init__(self, dims: Sequence[int], eps: float = 1e-5):
+    def __init__(self, dims: Sequence[int], eps: float = 0.1):
         super().__init__()
         self.scalars, self.eps = nn.LayerNorm(dims[0]), eps
         self.scales = nn.ParameterList(torch.ones(dim) for dim in dims[1:])
@@ -154,9 +155,11 @@ class EdgeConvolution(nn.Module):
         self.degrees_out, self.channels, self.copies = degrees_out, channels, copies
         self.source = DegreeLinear(dims, [channels] * len(dims), bias=False)
         self.hidden = nn.Sequential(
-            linear(dim_known, dim_hidden, role="relu"),
+            linear(dim_known, dim_hidden),
+            nn.LayerNorm(dim_hidden),
             nn.SiLU(),
-            linear(dim_hidden, dim_hidden, role="relu"),
+            linear(dim_hidden, dim_hidden),
+            nn.LayerNorm(dim_hidden),
             nn.SiLU(),
         )
         self.weights = axial_weights(len(dims), degrees_out)
@@ -180,9 +183,9 @@ class EdgeConvolution(nn.Module):
 class Se3Attention(nn.Module):
     """Attention over neighbours whose keys and values are convolutions; Fuchs et al. (2020) eq. 10.
 
-    The logits add up over all degrees. Queries are taken to the messages' channels, and heads to
-    theirs only after the sum over neighbours: the same attention, without keys and values of all
-    heads for every edge. `attend_self` adds the point itself, `null` a learned place to look at,
+    The logits add up over all degrees; queries have length 1 (Henry et al. 2020). Queries are taken
+    to the messages' channels, and heads to theirs only after the sum over neighbours: the same
+    attention, without keys and values of all heads for every edge. `attend_self` adds the point itself, `null` a learned place to look at,
     `dim_global` features that all points see. A point that sees nothing gets zeros.
     """
 
@@ -200,7 +203,6 @@ class Se3Attention(nn.Module):
         super().__init__()
         self.heads, self.channels = heads, max(dims)
         channels, inner = [self.channels] * len(dims), [heads * dim_head] * len(dims)
-        self.scale = (dim_head * sum(2 * degree + 1 for degree in range(len(dims)))) ** -0.5
         self.norm = DegreeNorm(dims)
         self.convolution = EdgeConvolution(
             dims, self.channels, len(dims), dim_known, copies=1 if tie_key_values else 2
@@ -230,7 +232,9 @@ class Se3Attention(nn.Module):
         more_keys, more_values = self._beside_neighbours(x, global_feats)
         logits = [score(queries, keys)] + [score(queries, each) for each in more_keys]
         seen = F.pad(edges.graph.mask, (0, sum(each.shape[-1] for each in logits[1:])), value=True)
-        joined = torch.cat(logits, -1) * self.scale
+        # with queries of one length, no head is so sure of itself that rounding errors grow
+        square = torch.stack([q.square().sum((-1, -2)) for q in queries]).sum(0)[..., None]
+        joined = torch.cat(logits, -1) * torch.rsqrt(square + 1e-5)
         lowest = torch.finfo(joined.dtype).min
         weights = joined.masked_fill(~seen[:, :, None], lowest).softmax(-1) * seen[:, :, None]
         parts = weights.split([each.shape[-1] for each in logits], -1)
