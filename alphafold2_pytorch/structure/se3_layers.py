@@ -185,8 +185,9 @@ class Se3Attention(nn.Module):
 
     The logits add up over all degrees; queries have length 1 (Henry et al. 2020). Queries are taken
     to the messages' channels, and heads to theirs only after the sum over neighbours: the same
-    attention, without keys and values of all heads for every edge. `attend_self` adds the point itself, `null` a learned place to look at,
-    `dim_global` features that all points see. A point that sees nothing gets zeros.
+    attention, without keys and values of all heads for every edge. `attend_self` adds the point
+    itself, `null` a learned place to look at, `dim_global` features that all points see. A point
+    that sees nothing gets zeros.
     """
 
     def __init__(
