@@ -6,6 +6,7 @@ from kit import random_rigid, scrambled
 
 from alphafold2_pytorch import EGNN, EnTransformer
 from alphafold2_pytorch.geometry.neighbours import nearest
+from alphafold2_pytorch.structure import en
 
 LIMIT = {EGNN: "num_nearest_neighbors", EnTransformer: "neighbors"}
 NETWORKS = list(LIMIT)
@@ -198,6 +199,16 @@ def test_attention_written_out():
         change, move = layer(feats, coors, nearest(coors, torch.ones(1, 4, dtype=torch.bool)))
         torch.testing.assert_close(move[0, i], strength @ unit)
         torch.testing.assert_close(change[0, i], layer.out(torch.cat([values, pairs])))
+
+
+def test_tables_and_lists_of_neighbours_give_the_same_attention(monkeypatch):
+    module, (feats, coors) = build(EnTransformer, 4), points()
+    found = []
+    for small in (True, False):
+        monkeypatch.setattr(en, "small_table", lambda *_, small=small: small)
+        found.append(module(feats, coors))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
