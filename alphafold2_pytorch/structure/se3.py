@@ -30,7 +30,8 @@ class SE3Transformer(nn.Module):
     Fuchs et al. (2020). Turning and moving the points turns the output and changes nothing else; a
     mirror image is another input. `dim` is the width of every degree; `dim_in` and `dim_out` (one
     number, or one a degree) those of input and output, `hidden_fiber_dict` and `out_fiber_dict`
-    say a width for each degree, `{"0": 16, "1": 4}`. Each point sees its `num_neighbors` nearest
+    say a width for each degree, `{"0": 16, "1": 4}`. Without these there are degrees 0 and 1 inside
+    (`num_degrees`) and degree 0 comes out (`output_degrees`). Each point sees its `num_neighbors` nearest
     (None: all) within `valid_radius` (angstrom), and with `attend_sparse_neighbors` up to
     `max_sparse_neighbors` (None: all) that are adjacent in `adj_mat` besides; adjacency over
     `num_adj_degrees` steps counts as such, and `adj_dim` tells the steps apart. `num_tokens`,
@@ -46,9 +47,9 @@ class SE3Transformer(nn.Module):
         depth: int = 2,
         heads: int = 8,
         dim_head: int = 64,
-        num_degrees: int = 2,
+        num_degrees: int | None = None,
         input_degrees: int = 1,
-        output_degrees: int = 1,
+        output_degrees: int | None = None,
         dim_in: int | Sequence[int] | None = None,
         dim_out: int | Sequence[int] | None = None,
         hidden_fiber_dict: Mapping[str, int] | None = None,
@@ -74,6 +75,8 @@ class SE3Transformer(nn.Module):
         super().__init__()
         if dim is None and hidden_fiber_dict is None:
             raise ValueError("give dim, or hidden_fiber_dict with a width for each degree")
+        if dim_out is not None and out_fiber_dict is not None:
+            raise ValueError("dim_out and out_fiber_dict say the same: give one of them")
         if num_edge_tokens and not edge_dim:
             raise ValueError("num_edge_tokens needs edge_dim, the width of what they become")
         if max_sparse_neighbors is not None and not attend_sparse_neighbors:
@@ -85,9 +88,9 @@ class SE3Transformer(nn.Module):
             raise ValueError(
                 "num_neighbors=0 needs attend_sparse_neighbors=True: else none is left"
             )
-        hidden = widths(hidden_fiber_dict or dim, num_degrees, "hidden_fiber_dict")
-        first = widths(dim_in or dim or hidden[0], input_degrees, "dim_in")
-        out = widths(out_fiber_dict or dim_out or hidden[0], output_degrees, "out_fiber_dict")
+        hidden = widths(hidden_fiber_dict or dim, num_degrees, 2, "hidden_fiber_dict")
+        first = widths(dim_in or dim or hidden[0], input_degrees, 1, "dim_in")
+        out = widths(out_fiber_dict or dim_out or hidden[0], output_degrees, 1, "out_fiber_dict")
         if max(len(first), len(out)) > len(hidden):
             raise ValueError(
                 f"input and output have degrees 0 to {max(len(first), len(out)) - 1}, the features "
@@ -294,15 +297,16 @@ class SE3Transformer(nn.Module):
         return out[str(return_type)]
 
 
-def widths(value: Any, degrees: int, word: str) -> tuple[int, ...]:
-    """The width of each degree, from one for all, one for each, or a dict by degree."""
+def widths(value: Any, degrees: int | None, default: int, word: str) -> tuple[int, ...]:
+    """The width of each of `degrees` degrees, from one for all, one for each, or a dict."""
     if isinstance(value, Mapping):
-        if sorted(value) != [str(degree) for degree in range(len(value))] or not value:
+        if sorted(value) != [str(degree) for degree in range(len(value))]:
             raise ValueError(f"{word} must have the degrees '0', '1' ... in a row, got {value}")
-        return tuple(value[str(degree)] for degree in range(len(value)))
+        default, value = len(value), [value[str(degree)] for degree in range(len(value))]
+    degrees = default if degrees is None else degrees
     found = (value,) * degrees if isinstance(value, int) else tuple(value)
     if len(found) != degrees or degrees < 1:
-        raise ValueError(f"{word} must be one number or {degrees}, one for each degree: {value}")
+        raise ValueError(f"{word} must be one number or {degrees}, one for each degree: {found}")
     return found
 
 

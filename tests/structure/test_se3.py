@@ -300,6 +300,8 @@ def test_forms_of_output():
         ({"num_adj_degrees": 2}, "num_adj_degrees needs"),
         ({"max_sparse_neighbors": 2}, "needs attend_sparse_neighbors"),
         ({"dim_in": (1, 2)}, "dim_in must be one number or 1"),
+        ({"num_degrees": 3, "hidden_fiber_dict": {"0": 8}}, "hidden_fiber_dict must be one number"),
+        ({"dim_out": 3, "out_fiber_dict": {"0": 8}}, "give one of them"),
         ({"out_fiber_dict": {"1": 3}}, "must have the degrees '0', '1'"),
     ],
     ids=str,
