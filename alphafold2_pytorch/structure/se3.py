@@ -31,14 +31,16 @@ class SE3Transformer(nn.Module):
     mirror image is another input. `dim` is the width of every degree; `dim_in` and `dim_out` (one
     number, or one a degree) those of input and output, `hidden_fiber_dict` and `out_fiber_dict`
     say a width for each degree, `{"0": 16, "1": 4}`. Without these there are degrees 0 and 1 inside
-    (`num_degrees`) and degree 0 comes out (`output_degrees`). Each point sees its `num_neighbors` nearest
-    (None: all) within `valid_radius` (angstrom), and with `attend_sparse_neighbors` up to
-    `max_sparse_neighbors` (None: all) that are adjacent in `adj_mat` besides; adjacency over
-    `num_adj_degrees` steps counts as such, and `adj_dim` tells the steps apart. `num_tokens`,
-    `num_positions` and `num_edge_tokens` take whole numbers as features. `num_global_nodes`
-    summaries of all points, and `global_feats` of width `global_feats_dim`, are seen by every
-    point. Gradients reach the coordinates only with `differentiable_coors`. With `reduce_dim_out`
-    there is one output a point and degree. `ValueError` for numbers that do not fit together.
+    (`num_degrees`) and degree 0 comes out (`output_degrees`).
+
+    Each point sees its `num_neighbors` nearest (None: all) within `valid_radius` (angstrom), and
+    with `attend_sparse_neighbors` up to `max_sparse_neighbors` (None: all) that are adjacent in
+    `adj_mat` besides; adjacency over `num_adj_degrees` steps counts as such, and `adj_dim` tells
+    the steps apart. `num_tokens`, `num_positions` and `num_edge_tokens` take whole numbers as
+    features. `num_global_nodes` summaries of all points, and `global_feats` of width
+    `global_feats_dim`, are seen by every point. Gradients reach the coordinates only with
+    `differentiable_coors`. With `reduce_dim_out` there is one output a point and degree.
+    `ValueError` for numbers that do not fit together.
     """
 
     def __init__(
