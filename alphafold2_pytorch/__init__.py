@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from alphafold2_pytorch.structure.egnn import EGNN
     from alphafold2_pytorch.structure.en import EnTransformer
     from alphafold2_pytorch.structure.equiformer import Equiformer
+    from alphafold2_pytorch.structure.se3 import SE3Transformer
 
 __all__ = [
     "EGNN",
@@ -25,6 +26,7 @@ __all__ = [
     "Features",
     "Prediction",
     "Runtime",
+    "SE3Transformer",
     "register_block",
 ]
 _HOMES = {
@@ -37,6 +39,7 @@ _HOMES = {
     "Features": "features",
     "Prediction": "features",
     "Runtime": "config",
+    "SE3Transformer": "structure.se3",
     "register_block": "blocks",
 }
 

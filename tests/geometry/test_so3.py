@@ -184,3 +184,36 @@ def test_single_precision_stays_single():
     v = points().float()
     assert {y.dtype for y in so3.spherical_harmonics(v, 2)} == {torch.float32}
     assert {d.dtype for d in so3.wigner(rotations().float(), 2)} == {torch.float32}
+
+
+def test_every_direction_is_turned_to_the_axis():
+    v = so3.directions(points(50))
+    v[:6] = torch.cat([torch.eye(3), -torch.eye(3)]).double()
+    rot = so3.turn_to_axis(v)
+    close(torch.einsum("nij,nj->ni", rot, v), torch.tensor([0.0, 1, 0]).double().expand(50, 3))
+    close(rot @ rot.mT, torch.eye(3).double().expand(50, 3, 3))
+    close(torch.linalg.det(rot), torch.ones(50).double())
+    v = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    so3.turn_to_axis(v).sum().backward()
+    assert v.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("l_in", "l_out"), [(0, 2), (1, 1), (2, 1), (2, 3)])
+def test_axial_products_are_the_tensor_products_with_harmonics(l_in, l_out):
+    """Any mix of couplings, in the frame of an edge, is an axial product, and is not less."""
+    v = points(6)
+    kernels = so3.edge_kernels(so3.spherical_harmonics(v, l_in + l_out), l_in, l_out)
+    turns = so3.wigner(so3.turn_to_axis(so3.directions(v)), max(l_in, l_out))
+    count = so3.axial_weights(l_in + 1, l_out + 1)
+    features = [torch.zeros(6, 2 * ell + 1, 1).double() for ell in range(l_in + 1)]
+    features[l_in] = torch.randn(6, 2 * l_in + 1, 1).double()
+    turned = [turn @ each for turn, each in zip(turns, features, strict=False)]
+    columns = []
+    for weight in torch.eye(count).double()[:, :, None].expand(-1, -1, 6).mT[..., None]:
+        out = so3.axial_product(turned, weight, l_out + 1)[l_out]
+        columns.append((turns[l_out].mT @ out)[..., 0])
+    spanned = torch.stack(columns, -1)  # n m p
+    expected = (kernels @ features[l_in][:, None])[..., 0].mT
+    assert torch.linalg.matrix_rank(spanned.flatten(0, 1)) == kernels.shape[1]
+    fit = torch.linalg.lstsq(spanned.flatten(0, 1), expected.flatten(0, 1), driver="gelsd").solution
+    close(spanned.flatten(0, 1) @ fit, expected.flatten(0, 1))
