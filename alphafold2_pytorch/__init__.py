@@ -11,12 +11,20 @@ if TYPE_CHECKING:
     from alphafold2_pytorch.config import Alphafold2Config, Runtime
     from alphafold2_pytorch.features import Features, Prediction
     from alphafold2_pytorch.model import Alphafold2
+    from alphafold2_pytorch.structure.point_attention import (
+        InvariantPointAttention,
+        IPABlock,
+        IPATransformer,
+    )
 
 __all__ = [
     "Alphafold2",
     "Alphafold2Config",
     "Block",
     "Features",
+    "IPABlock",
+    "IPATransformer",
+    "InvariantPointAttention",
     "Prediction",
     "Runtime",
     "register_block",
@@ -26,6 +34,9 @@ _HOMES = {
     "Alphafold2Config": "config",
     "Block": "blocks",
     "Features": "features",
+    "IPABlock": "structure.point_attention",
+    "IPATransformer": "structure.point_attention",
+    "InvariantPointAttention": "structure.point_attention",
     "Prediction": "features",
     "Runtime": "config",
     "register_block": "blocks",

@@ -4,9 +4,7 @@ import pytest
 import torch
 from kit import random_rigid, scrambled, tiny_config
 
-from alphafold2_pytorch.geometry.rigid import Rigid
 from alphafold2_pytorch.structure import STRUCTURES
-from alphafold2_pytorch.structure.ipa import InvariantPointAttention, squared_distances
 
 NAMES = sorted(STRUCTURES.entries)
 
@@ -60,35 +58,3 @@ def test_one_residue_is_enough_and_gradients_are_finite(name):
     single, pair, mask, seq = inputs(n=1, batch=1)
     module(single, pair, mask, seq).atoms.square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
-
-
-def test_rotating_the_frames_leaves_invariant_point_attention_as_it_is():
-    layer = scrambled(InvariantPointAttention(16, 12, heads=2, dim_head=4)).double()
-    single, pair = torch.randn(2, 6, 16).double(), torch.randn(2, 6, 6, 12).double()
-    frames, mask = random_rigid(2, 6), torch.ones(2, 6, dtype=torch.bool)
-    world = random_rigid(1, 1)
-    moved = world.compose(frames)
-    torch.testing.assert_close(
-        layer(single, pair, frames, mask), layer(single, pair, moved, mask), rtol=0, atol=1e-9
-    )
-
-
-def test_far_from_the_origin_float32_keeps_its_digits():
-    layer = scrambled(InvariantPointAttention(16, 12, heads=2, dim_head=4))
-    single, pair = torch.randn(1, 6, 16), torch.randn(1, 6, 6, 12)
-    near, mask = random_rigid(1, 6, dtype=torch.float32), torch.ones(1, 6, dtype=torch.bool)
-    far = Rigid(near.rot, near.trans + 1000.0)
-    torch.testing.assert_close(
-        layer(single, pair, near, mask), layer(single, pair, far, mask), rtol=1e-2, atol=1e-2
-    )
-
-
-def test_squared_distances_equal_loops():
-    left, right = torch.randn(1, 2, 4, 3, 3).double(), torch.randn(1, 2, 5, 3, 3).double()
-    mask = torch.tensor([[True, True, False, True, True]])
-    out = squared_distances(left, right, mask)
-    for h in range(2):
-        for i in range(4):
-            for j in range(5):
-                slow = sum((left[0, h, i, p] - right[0, h, j, p]).square().sum() for p in range(3))
-                torch.testing.assert_close(out[0, h, i, j], slow)
