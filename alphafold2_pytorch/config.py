@@ -37,6 +37,14 @@ READ_BY = {
     "dilations": "conv",
 }
 PER_LAYER = ("sparse_self_attn", "cross_attn_linear")  # one value, or one for each such block
+# Slots in atom14's order (N, CA, C, O, CB, then the side chain) by the word of `atoms`.
+ATOM_SETS = {
+    "backbone": (0, 1, 2),
+    "backbone-with-cbeta": (0, 1, 2, 4),
+    "backbone-with-oxygen": (0, 1, 2, 3),
+    "backbone-with-cbeta-and-oxygen": (0, 1, 2, 3, 4),
+    "all": tuple(range(14)),
+}
 COUNTS = (
     "dim",
     "heads",
@@ -44,9 +52,20 @@ COUNTS = (
     "num_tokens",
     "cross_attn_compress_ratio",
     "cross_attn_linear_projection_update_every",
+    "structure_module_dim",
     "structure_module_depth",
+    "structure_module_heads",
+    "structure_module_dim_head",
 )
 COUNTS_OR_NONE = ("num_embedds", "template_attn_depth")  # 0: the model reads none
+MAY_BE_NONE = (
+    "dim_msa",
+    "depth",
+    "max_seq_len",
+    "mds_iters",
+    "structure_module_refinement_iters",
+    "structure_module_knn",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +113,7 @@ class Alphafold2Config:
     predict_coords: bool = False
     return_aux_logits: bool = False  # `forward` returns them beside the coordinates
     mds_iters: int | None = None  # of the first coordinates; None: the structure module's choice
-    structure_module_type: str = "ipa"
+    structure_module_type: str | bool = "ipa"  # False: "en"
     structure_module_dim: int = 128
     structure_module_depth: int = 4
     structure_module_heads: int = 8
@@ -110,7 +129,7 @@ class Alphafold2Config:
             value, low = getattr(self, name), int(name in COUNTS)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise ValueError(f"{name} must be a whole number of at least {low}, got {value!r}")
-        for name in ("dim_msa", "depth", "max_seq_len", "mds_iters"):
+        for name in MAY_BE_NONE:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
@@ -128,6 +147,20 @@ class Alphafold2Config:
             )
         self._check_per_layer()
         self._check_read()
+        self._check_structure()
+
+    def _check_structure(self) -> None:
+        if self.structure_module_type is False:
+            object.__setattr__(self, "structure_module_type", "en")
+        if not isinstance(self.structure_module_type, str):
+            raise ValueError(
+                "structure_module_type must be the name of a structure module, or False for "
+                f"'en', got {self.structure_module_type!r}"
+            )
+        nodes = self.structure_num_global_nodes
+        if nodes is not None and (not isinstance(nodes, int) or nodes < 0):
+            raise ValueError(f"structure_num_global_nodes must be at least 0, got {nodes!r}")
+        object.__setattr__(self, "atoms", chosen_atoms(self.atoms))
 
     def _check_per_layer(self) -> None:
         for name in PER_LAYER:
@@ -189,6 +222,13 @@ class Alphafold2Config:
         return self.dim if self.dim_msa is None else self.dim_msa
 
     @property
+    def atom_slots(self) -> tuple[int, ...]:
+        """The atom14 slots that `atoms` chooses, in increasing order."""
+        if isinstance(self.atoms, str):
+            return ATOM_SETS[self.atoms]
+        return tuple(slot for slot, chosen in enumerate(self.atoms) if chosen)
+
+    @property
     def block_types(self) -> tuple[str, ...]:
         """The trunk's blocks in order."""
         if self.custom_block_types:
@@ -229,6 +269,22 @@ class Alphafold2Config:
                 near = get_close_matches(name, known) or sorted(known)
                 raise TypeError(f"there is no keyword {name!r}; did you mean one of {near}?")
         return cls(**keywords)
+
+
+def chosen_atoms(atoms: Any) -> str | tuple[int, ...]:
+    """`atoms` as a word of `ATOM_SETS` or fourteen 0 or 1; `ValueError` for anything else."""
+    if isinstance(atoms, str):
+        if atoms not in ATOM_SETS:
+            raise ValueError(f"unknown atoms {atoms!r}; choose from {sorted(ATOM_SETS)}")
+        return atoms
+    values = atoms.tolist() if hasattr(atoms, "tolist") else atoms
+    right = isinstance(values, list | tuple) and len(values) == 14
+    if not right or not all(value in (0, 1) for value in values) or not any(values):
+        raise ValueError(
+            f"atoms must be one of {sorted(ATOM_SETS)} or 14 values of 0 or 1, one for each atom14 "
+            f"slot and not all 0, got {atoms!r}"
+        )
+    return tuple(int(value) for value in values)
 
 
 def any_of(value: bool | tuple[bool, ...]) -> bool:

@@ -124,16 +124,18 @@ class Targets(TensorGroup):
 class Structure:
     """Atoms after every refinement step, and what the last step leaves for heads and losses.
 
-    Every structure module returns it. `torsions` are (sin, cos) of pre-omega, phi, psi, chi 1-4.
+    Every structure module returns it. Those that build side chains from torsions, (sin, cos) of
+    pre-omega, phi, psi, chi 1-4, leave these too.
     """
 
     frames: Rigid  # steps b n, backbone frames in angstrom
     atoms: Float[Tensor, "steps b n a 3"]  # angstrom, atom14 slots
-    atom_mask: Bool[Tensor, "b n a"]  # the atoms each residue has
-    torsions: Float[Tensor, "steps b n t 2"]  # unit length
-    raw_torsions: Float[Tensor, "steps b n t 2"]  # before normalisation
+    atom_mask: Bool[Tensor, "b n a"]  # the atoms that each residue has and the module places
     groups: Rigid  # b n g, the eight rigid groups of the last step
     single: Float[Tensor, "b n d"]
+    group_mask: Bool[Tensor, "b n g"] | None = None  # the groups placed; None: all a residue has
+    torsions: Float[Tensor, "steps b n t 2"] | None = None  # unit length
+    raw_torsions: Float[Tensor, "steps b n t 2"] | None = None  # before normalisation
 
 
 @dataclass(frozen=True)

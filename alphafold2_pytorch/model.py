@@ -12,7 +12,7 @@ from alphafold2_pytorch.config import Alphafold2Config, Runtime
 from alphafold2_pytorch.data.featurize import featurize
 from alphafold2_pytorch.data.parse.records import Msa
 from alphafold2_pytorch.features import Features, Prediction
-from alphafold2_pytorch.geometry.atoms import pseudo_beta
+from alphafold2_pytorch.geometry.atoms import place_cbeta, pseudo_beta
 from alphafold2_pytorch.heads import HEADS
 from alphafold2_pytorch.heads.base import DistanceHead, Head
 from alphafold2_pytorch.inputs import InputEmbedding
@@ -20,7 +20,7 @@ from alphafold2_pytorch.inputs.check import check_features, pack
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.ops import set_runtime
 from alphafold2_pytorch.streams import Recycled, Representations, Streams
-from alphafold2_pytorch.structure import STRUCTURES, StructureModule
+from alphafold2_pytorch.structure import STRUCTURES, StructureModule, log_unread
 from alphafold2_pytorch.structure.start import ITERATIONS, frames_from_distances
 from alphafold2_pytorch.trunk import Trunk
 from alphafold2_pytorch.typing import Float, Tensor
@@ -46,7 +46,8 @@ class Alphafold2(nn.Module):
         self.structure: StructureModule | None = None
         if config.predict_coords:
             self.single = SingleProjection(config)
-            self.structure = STRUCTURES[config.structure_module_type].from_config(config)
+            self.structure = STRUCTURES[str(config.structure_module_type)].from_config(config)
+            log_unread(config)
             if config.mds_iters is not None and not self.structure.needs_start:
                 raise ValueError(
                     f"mds_iters={config.mds_iters} would change nothing: this structure module "
@@ -119,9 +120,12 @@ class Alphafold2(nn.Module):
 
         Distogram logits `b n n 37`; or with `predict_real_value_distances` `b n n 2`, mean and
         standard deviation in angstrom; with `predict_angles` these as the first of `Logits`; with
-        `predict_coords` the atoms `b (n 3) 3` instead, N, CA, C of one residue after the other, in
-        angstrom. To the atoms `return_aux_logits` adds the `Logits` and `return_confidence` the
-        pLDDT `b n`; `return_trunk` gives what there is without them.
+        `predict_coords` the atoms `b (n k) 3` instead, in angstrom, of one residue after the other
+        the k that `atoms` chooses in atom14's order: N, CA, C by default (documents of older
+        interfaces list C, CA, N). Atoms that a residue does not have are at zero:
+        `predict(...).structure.atom_mask` says which are there. To the atoms `return_aux_logits`
+        adds the `Logits` and `return_confidence` the pLDDT `b n`; `return_trunk` gives what there
+        is without them.
         `TypeError` and `ValueError` name an argument that does not fit.
         """
         features = pack(
@@ -142,7 +146,8 @@ class Alphafold2(nn.Module):
         logits = Logits.of(prediction.outputs)
         if prediction.structure is None or return_trunk:
             return logits if self.config.predict_angles else logits.distance
-        coords = prediction.structure.atoms[-1, :, :, :3].flatten(1, 2)
+        chosen = list(self.config.atom_slots)
+        coords = prediction.structure.atoms[-1][:, :, chosen].flatten(1, 2)
         more: list[Any] = [logits] if self.config.return_aux_logits else []
         if return_confidence:
             more.append(prediction.plddt)
@@ -228,14 +233,17 @@ class Alphafold2(nn.Module):
             distances = head.distances(head(Representations(single, pair, streams.msa, mask)))
             steps = self.config.mds_iters or ITERATIONS
             start = frames_from_distances(distances, features.residue_index, mask, steps)
-        structure = self.structure(single, pair, mask, features.seq, start)
+        structure = self.structure(single, pair, mask, features.seq, start, features.residue_index)
         return Representations(single, pair, streams.msa, mask, structure)
 
     def _recycle(self, features: Features, x: Representations) -> Recycled:
         cbeta = None
         if x.structure is not None:
             seq = features.seq.clamp(max=20)
-            cbeta, _ = pseudo_beta(seq, x.structure.atoms[-1].detach(), x.structure.atom_mask)
+            atoms = x.structure.atoms[-1].detach()
+            cbeta, known = pseudo_beta(seq, atoms, x.structure.atom_mask)
+            placed = place_cbeta(*atoms[..., :3, :].unbind(-2))  # where none was chosen
+            cbeta = torch.where(known[..., None], cbeta, placed)
         aligned = x.msa.shape[2] == features.seq.shape[1]
         return Recycled(x.pair.detach(), x.msa[:, 0].detach() if aligned else None, cbeta)
 

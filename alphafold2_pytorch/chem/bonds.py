@@ -14,6 +14,10 @@ for _row in read_table("distances"):
     DISTANCE[_token, _pair, _pair[::-1]] = float(_row["distance"])
     DEVIATION[_token, _pair, _pair[::-1]] = float(_row["deviation"])
 
+# Of which atom14 slots a covalent bond joins: no bond is longer than 1.9, no angle spans less than
+# 2.1. Between residues C of one is bonded to N of the next (slots 2 and 0).
+BONDED = (DEVIATION > 0) & (DISTANCE < 2.0)
+
 
 def distance_bounds(
     overlap: float = 1.5, deviations: float = 12.0, far: float = 1e10

@@ -28,7 +28,8 @@ class CoordsHead(Head):
 
     Backbone FAPE is the mean over all steps, of which `unclamped` counts without the 10 A cut;
     side-chain FAPE takes the last step and the better of ambiguous namings, and where a chain has
-    backbone atoms only it sees just those. Torsions count over all steps.
+    backbone atoms only, or the structure module places no more, it sees just those. Torsions count
+    over all steps, of modules that have any.
     """
 
     reads = "structure"
@@ -66,15 +67,20 @@ class CoordsHead(Head):
         structure = required(structure, "coords")
         parts = {"backbone_fape": self._backbone(structure, truth)}
         parts["sidechain_fape"] = self._sidechain(structure, truth)
+        if structure.torsions is not None and structure.raw_torsions is not None:
+            turns = structure.torsions, structure.raw_torsions
+            parts["torsion"], parts["torsion_norm"] = self._torsions(structure, truth, *turns)
+        return {name: self.weights[name] * value.mean() for name, value in parts.items()}
+
+    def _torsions(
+        self, structure: Structure, truth: Targets, torsions: Tensor, raw: Tensor
+    ) -> tuple[Tensor, Tensor]:
         seq = truth.seq.clamp(max=20)
         true, other, known = torsions_from_atom14(
             seq, truth.positions, truth.atom_mask, truth.residue_index
         )
         residues = structure.atom_mask[..., 1]
-        parts["torsion"], parts["torsion_norm"] = torsion_loss(
-            structure.torsions, structure.raw_torsions, true, other, known, residues
-        )
-        return {name: self.weights[name] * value.mean() for name, value in parts.items()}
+        return torsion_loss(torsions, raw, true, other, known, residues)
 
     def _backbone(self, structure: Structure, truth: Targets) -> Tensor:
         known = truth.atom_mask[..., :3].all(-1)
@@ -100,6 +106,8 @@ class CoordsHead(Head):
         turned = alternative_groups(seq, groups)
         rot = torch.where(swapped[..., None, None, None], turned.rot, groups.rot)
         mask = mask & structure.atom_mask
+        if structure.group_mask is not None:
+            known = known & structure.group_mask
         return fape(
             Rigid(structure.groups.rot.flatten(1, 2), structure.groups.trans.flatten(1, 2)),
             Rigid(rot.flatten(1, 2), groups.trans.flatten(1, 2)),

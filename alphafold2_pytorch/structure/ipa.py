@@ -54,6 +54,8 @@ class IpaStructure(StructureModule):
     out a chain from nothing takes far more training than to refine one.
     """
 
+    reads_words = frozenset(f"structure_module_{w}" for w in ("dim", "depth", "heads", "dim_head"))
+
     def __init__(
         self,
         dim: int,
@@ -114,8 +116,12 @@ class IpaStructure(StructureModule):
         mask: Bool[Tensor, "b n"],
         seq: Int[Tensor, "b n"],
         start: Rigid | None = None,
+        residue_index: Int[Tensor, "b n"] | None = None,
     ) -> Structure:
-        """`start`: the frames to begin with, `b n`, angstrom; by default all at the origin."""
+        """`start`: the frames to begin with, `b n`, angstrom; by default all at the origin.
+
+        `residue_index` changes nothing: the pair representation says where residues are.
+        """
         initial, pair = self.norm_single(single), self.norm_pair(pair)
         x = self.project(initial)
         frames = Rigid.identity(tuple(mask.shape), like=x)
