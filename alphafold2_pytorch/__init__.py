@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from alphafold2_pytorch.config import Alphafold2Config, Runtime
     from alphafold2_pytorch.features import Features, Prediction
     from alphafold2_pytorch.model import Alphafold2
+    from alphafold2_pytorch.structure.egnn import EGNN
+    from alphafold2_pytorch.structure.en import EnTransformer
     from alphafold2_pytorch.structure.point_attention import (
         InvariantPointAttention,
         IPABlock,
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "EGNN",
     "Alphafold2",
     "Alphafold2Config",
     "Block",
+    "EnTransformer",
     "Features",
     "IPABlock",
     "IPATransformer",
@@ -30,9 +34,11 @@ __all__ = [
     "register_block",
 ]
 _HOMES = {
+    "EGNN": "structure.egnn",
     "Alphafold2": "model",
     "Alphafold2Config": "config",
     "Block": "blocks",
+    "EnTransformer": "structure.en",
     "Features": "features",
     "IPABlock": "structure.point_attention",
     "IPATransformer": "structure.point_attention",

@@ -16,14 +16,31 @@ class Neighbours:
 
     def gather(self, x: Shaped[Tensor, "b n *d"]) -> Shaped[Tensor, "b n k *d"]:
         """What the neighbours of each point have."""
-        batch = torch.arange(x.shape[0], device=x.device)[:, None, None]
-        return x[batch, self.index]
+        b, n = x.shape[:2]
+        rows = self.index + n * torch.arange(b, device=x.device)[:, None, None]
+        return take_rows(x.flatten(0, 1), rows)
 
     def gather_pairs(self, x: Shaped[Tensor, "b n n *d"]) -> Shaped[Tensor, "b n k *d"]:
         """What each point and its neighbours have together, out of a table of all pairs."""
-        b, n = self.index.shape[:2]
-        batch = torch.arange(b, device=x.device)[:, None, None]
-        return x[batch, torch.arange(n, device=x.device)[:, None], self.index]
+        b, n = x.shape[:2]
+        points = torch.arange(b * n, device=x.device).view(b, n, 1)
+        return take_rows(x.flatten(0, 2), self.index + n * points)
+
+
+def take_rows(x: Shaped[Tensor, " r *d"], index: Int[Tensor, "*i"]) -> Shaped[Tensor, "..."]:
+    """`x[index]` by a selection whose gradient is one addition, fast also on a CPU."""
+    return x.index_select(0, index.flatten()).unflatten(0, index.shape)
+
+
+def bond_steps(bonds: Bool[Tensor, "b n n"], most: int) -> Int[Tensor, "b n n"]:
+    """Over how many bonds, at most `most`, one point is reached from another; 0: none or itself."""
+    once = bonds.to(torch.float32)
+    reached, steps = bonds, bonds.long()
+    for step in range(2, most + 1):
+        reached = (reached.to(torch.float32) @ once) > 0
+        steps = torch.where((steps == 0) & reached, step, steps)
+    same = torch.eye(bonds.shape[-1], dtype=torch.bool, device=bonds.device)
+    return steps.masked_fill(same, 0)
 
 
 @torch.no_grad()
@@ -43,6 +60,7 @@ def nearest(
     if k is not None and k < 1:
         raise ValueError(f"k must be at least 1, or None for all others, got {k}")
     n = points.shape[1]
+    points = points.masked_fill(~mask[..., None], 0.0)
     apart = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
     same = torch.eye(n, dtype=torch.bool, device=points.device)
     absent = same | ~(mask[:, :, None] & mask[:, None])
@@ -50,7 +68,7 @@ def nearest(
         far = apart > radius
         absent = absent | (far if first is None else far & ~first)
     if first is not None:
-        apart = torch.where(first, apart - apart.detach().amax() - 1, apart)
+        apart = torch.where(first, apart - apart.amax((1, 2), keepdim=True) - 1, apart)
     apart = apart.masked_fill(absent, torch.inf)
     kept = max(min(n - 1 if k is None else k, n - 1), 0)
     found, index = apart.topk(kept, dim=-1, largest=False)

@@ -4,23 +4,25 @@ import torch
 from torch import nn
 
 TRUNCATED_STD = 0.87962566  # of a unit normal cut at two standard deviations
+VARIANCES = {"plain": 1.0, "relu": 2.0, "small": 1e-4}  # of the output, for input of variance 1
 
 
 def linear(dim: int, dim_out: int, bias: bool = True, role: str = "plain") -> nn.Linear:
     """A linear layer whose start suits its `role`.
 
     `plain`: LeCun normal; `relu`: He normal, before a ReLU; `final`: zero, so that a residual
-    update starts as nothing; `gate`: weight 0 and bias 1, so that a sigmoid gate starts open.
+    update starts as nothing; `small`: a hundredth of `plain`, for what moves points;
+    `gate`: weight 0 and bias 1, so that a sigmoid gate starts open.
     """
     layer = nn.Linear(dim, dim_out, bias=bias)
     with torch.no_grad():
         if role in ("final", "gate"):
             layer.weight.zero_()
-        elif role in ("plain", "relu"):
-            std = ((2.0 if role == "relu" else 1.0) / dim) ** 0.5 / TRUNCATED_STD
+        elif role in VARIANCES:
+            std = (VARIANCES[role] / dim) ** 0.5 / TRUNCATED_STD
             nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
         else:
-            raise ValueError(f"unknown role {role!r}; choose from plain, relu, final, gate")
+            raise ValueError(f"unknown role {role!r}; choose from plain, relu, small, final, gate")
         if bias:
             layer.bias.fill_(1.0 if role == "gate" else 0.0)
     return layer

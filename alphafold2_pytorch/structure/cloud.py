@@ -17,7 +17,7 @@ from alphafold2_pytorch.geometry.atoms import (
     groups_to_atom14,
     torsions_to_groups,
 )
-from alphafold2_pytorch.geometry.neighbours import Neighbours, nearest
+from alphafold2_pytorch.geometry.neighbours import Neighbours, nearest, take_rows
 from alphafold2_pytorch.geometry.precision import float32
 from alphafold2_pytorch.geometry.rigid import Rigid
 from alphafold2_pytorch.layers.init import embedding, linear
@@ -175,14 +175,16 @@ class CloudStructure(StructureModule):
         """What is known of each point and its neighbours apart from where they are."""
         b, n = residue_index.shape
         a = len(self.atoms)
-        batch = torch.arange(b, device=pairs.device)[:, None, None]
+        first = n * torch.arange(b, device=pairs.device)[:, None, None]
         here = torch.arange(n * a, device=pairs.device)[:, None] // a
         there = graph.index // a
-        apart = residue_index[batch, there] - residue_index[batch, here.expand_as(there)]
+        rows = residue_index.flatten()
+        apart = take_rows(rows, first + there) - take_rows(rows, first + here)
         apart = apart.clamp(-SEPARATION - 1, SEPARATION + 1) + SEPARATION + 1
         bonded = graph.gather_pairs(bonds)
         kind = torch.where(bonded, 2, (here == there).long())
-        return pairs[batch, here, there] + self.bond_edge(kind) + self.separation_edge(apart)
+        of_pairs = take_rows(pairs.flatten(0, 2), (first + here) * n + there)
+        return of_pairs + self.bond_edge(kind) + self.separation_edge(apart)
 
     def _structure(
         self,
