@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from kit import random_rigid, scrambled, tiny_config
+from kit import OWN_STRUCTURES, random_rigid, scrambled, tiny_config
 
 from alphafold2_pytorch.structure import STRUCTURES
 
-NAMES = sorted(STRUCTURES.entries)
+NAMES = OWN_STRUCTURES
 
 
 def build(name: str):
