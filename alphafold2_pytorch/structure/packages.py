@@ -84,11 +84,12 @@ class PublishedEgnn(nn.Module):
         mask: Bool[Tensor, "b n"],
         graph: Neighbours,
         edges: Float[Tensor, "b n k e"] | None = None,
-        global_feats: None = None,
+        global_feats: Float[Tensor, "b g d"] | None = None,
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n 3"]]:
-        """As `PointNetwork` has it."""
+        """As `PointNetwork` has it; `ValueError` for global features."""
+        refuse_global(global_feats)
         adjacent, edges = dense(graph, edges)
-        # The package gives each point as many places as the most connected one has, itself included.
+        # Each point gets as many places as the most connected one has, itself included.
         itself = torch.eye(adjacent.shape[1], dtype=torch.bool, device=adjacent.device)
         out, moved = self.network(feats, coors, adjacent | itself, edges=edges, mask=mask)
         return out, torch.where(mask[..., None], moved, coors)
@@ -124,9 +125,10 @@ class PublishedEnTransformer(nn.Module):
         mask: Bool[Tensor, "b n"],
         graph: Neighbours,
         edges: Float[Tensor, "b n k e"] | None = None,
-        global_feats: None = None,
+        global_feats: Float[Tensor, "b g d"] | None = None,
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n 3"]]:
-        """As `PointNetwork` has it."""
+        """As `PointNetwork` has it; `ValueError` for global features."""
+        refuse_global(global_feats)
         adjacent, edges = dense(graph, edges)
         # With a mask the package must find fewer neighbours than points: one more, masked point.
         adjacent = one_more(one_more(adjacent), 2)
@@ -177,6 +179,12 @@ class PublishedSe3Transformer(nn.Module):
         )
         moved = coors + self.scale * out["1"][:, :, 0]
         return out["0"], torch.where(mask[..., None], moved, coors)
+
+
+def refuse_global(feats: Tensor | None) -> None:
+    """`ValueError` where there are features of the whole."""
+    if feats is not None:
+        raise ValueError("this network has no nodes that see all others: leave out global_feats")
 
 
 def dense(

@@ -188,16 +188,17 @@ assert "CLEAR_CACHE" not in os.environ
 
 
 @pytest.mark.parametrize("name", [installed("se3-transformer-pytorch")])
-def test_the_se3_package_writes_nothing_into_the_home_directory(name, tmp_path):
+def test_the_se3_package_writes_nothing_into_the_home_directory(name, tmp_path, monkeypatch):
     home = {"HOME": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path.parent)}
-    os.environ.pop("CLEAR_CACHE", None)
+    monkeypatch.delenv("CLEAR_CACHE", raising=False)
     done = python(BUILD_SE3, **home)
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", [installed("se3-transformer-pytorch")])
-def test_an_se3_package_that_was_imported_with_its_cache_is_refused(name, tmp_path):
+def test_an_se3_package_that_was_imported_with_its_cache_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.delenv("CLEAR_CACHE", raising=False)
     source = "import se3_transformer_pytorch\n" + BUILD_SE3
     done = python(source, HOME=str(tmp_path))
     assert done.returncode != 0
