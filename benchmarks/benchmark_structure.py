@@ -143,7 +143,7 @@ def draw(results: dict[str, dict], image: Path) -> None:
     left.set_xlabel("backbone RMSD of held-out chains, Å")
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
-    right.barh(range(len(names)), [each["step"] for each in found], color=colours)
+    right.scatter([each["step"] for each in found], range(len(names)), color=colours)
     right.set_xscale("log")
     right.set_xlabel("training step, s")
     for axes in (left, right):
@@ -185,11 +185,11 @@ The published packages beside ours of the same kind: how many times as much they
 
 - {chains[0].upper()}{chains[1:]}. {options.draws} draws of noise for each.
 - {options.steps} steps of Adam on 4 chains each, the rate falling from 0.002; the same settings for
-  all, tuned for none. One seed of the weights: differences between modules as small as those between two seeds
-  mean nothing.
+  all, tuned for none. One seed of the weights, whose part in the differences between modules the
+  intervals do not show.
 - {sizes}; other keywords as they are by default, `ipa` with `start="mds"`. Packages run in the same
   frame of neighbours and iterations as ours (`alphafold2_pytorch/structure/packages.py`);
-  `en-transformer` has heads of width 32, the least that it takes, and the SE(3) package two degrees.
+  `en-transformer` has heads of width 32, the least it takes, the SE(3) package two degrees.
 - A step is forward, backward and the optimizer on 4 chains of {options.length} residues, median of
   {options.repeats} after one to warm up. Memory is the rise of the process's peak resident memory
   above that of the built model.
