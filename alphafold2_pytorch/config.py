@@ -115,13 +115,13 @@ class Alphafold2Config:
     mds_iters: int | None = None  # of the first coordinates; None: the structure module's choice
     structure_module_type: str | bool = "ipa"  # False: "en"
     structure_module_dim: int = 128
-    structure_module_depth: int = 4
+    structure_module_depth: int = 4  # layers; of "ipa" the iterations, which share weights
     structure_module_heads: int = 8
     structure_module_dim_head: int = 16
-    structure_module_refinement_iters: int | None = None  # None: the module's own choice, as below
+    structure_module_refinement_iters: int | None = None  # None: the module's choice, as below
     structure_module_knn: int | None = None  # neighbours of each point
-    structure_num_global_nodes: int | None = None
-    atoms: str | tuple[int, ...] = "backbone"  # those that `forward` returns; see `ATOM_SETS`
+    structure_num_global_nodes: int | None = None  # summaries of the chain that every point sees
+    atoms: Any = "backbone"  # those `forward` returns: a word of `ATOM_SETS`, or 14 of 0 or 1
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):

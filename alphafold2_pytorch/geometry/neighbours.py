@@ -6,6 +6,8 @@ import torch
 
 from alphafold2_pytorch.typing import Bool, Float, Int, Shaped, Tensor
 
+TABLE = 2**24  # distances held at a time, for each chain of the batch
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -61,15 +63,18 @@ def nearest(
         raise ValueError(f"k must be at least 1, or None for all others, got {k}")
     n = points.shape[1]
     points = points.masked_fill(~mask[..., None], 0.0)
-    apart = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-    same = torch.eye(n, dtype=torch.bool, device=points.device)
-    absent = same | ~(mask[:, :, None] & mask[:, None])
-    if radius is not None:
-        far = apart > radius
-        absent = absent | (far if first is None else far & ~first)
-    if first is not None:
-        apart = torch.where(first, apart - apart.amax((1, 2), keepdim=True) - 1, apart)
-    apart = apart.masked_fill(absent, torch.inf)
     kept = max(min(n - 1 if k is None else k, n - 1), 0)
-    found, index = apart.topk(kept, dim=-1, largest=False)
-    return Neighbours(index, torch.isfinite(found))
+    parts = []
+    for start in range(0, n, step := max(TABLE // max(n, 1), 1)):
+        rows = slice(start, min(start + step, n))
+        apart = torch.cdist(points[:, rows], points, compute_mode="donot_use_mm_for_euclid_dist")
+        absent = ~(mask[:, rows, None] & mask[:, None])
+        absent.diagonal(start, 1, 2).fill_(True)  # a point is no neighbour of its own
+        if first is not None:
+            farthest = apart.amax((1, 2), keepdim=True)
+            apart = torch.where(first[:, rows], apart - farthest - 1, apart)
+        if radius is not None:
+            absent = absent | (apart > radius)
+        parts.append(apart.masked_fill(absent, torch.inf).topk(kept, dim=-1, largest=False))
+    found = torch.cat([part.values for part in parts], dim=1)
+    return Neighbours(torch.cat([part.indices for part in parts], dim=1), torch.isfinite(found))

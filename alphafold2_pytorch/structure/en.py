@@ -64,23 +64,47 @@ class EnAttention(nn.Module):
         known = self.basis(square)
         if edges is not None:
             known = torch.cat([known, edges], dim=-1)
-        q = rearrange(self.q(h), "b n (h d) -> b n h d", h=self.heads)
-        kv = rearrange(
-            graph.gather(self.kv(h)), "b n k (two h d) -> two b n k h d", two=2, h=self.heads
-        )
-        k, v = kv.unbind(0)
-        logits = torch.einsum("bnhd,bnkhd->bnkh", q, k) / q.shape[-1] ** 0.5 + self.bias(known)
+        q = rearrange(self.q(h), "b n (h d) -> b h n d", h=self.heads)
+        k, v = rearrange(self.kv(h), "b n (two h d) -> two b h n d", two=2, h=self.heads).unbind()
+        logits = products(q * q.shape[-1] ** -0.5, k, graph) + self.bias(known)
         seen = graph.mask[..., None]
         weights = logits.masked_fill(~seen, torch.finfo(logits.dtype).min).softmax(2) * seen
 
-        values = torch.einsum("bnkh,bnkhd->bnhd", weights, v).flatten(2)
-        pairs = torch.einsum("bnkh,bnke->bnhe", weights, known).flatten(2)
+        values = rearrange(weighted(weights, v, graph), "b h n d -> b n (h d)")
+        pairs = (weights.mT @ known).flatten(2)
         alone = graph.mask.any(-1)[..., None]
         change = self.out(torch.cat([values, pairs], dim=-1)) * alone
         if self.norm_rel_coors:
             apart = apart / (torch.sqrt(square + 1e-6) + 1)[..., None]
         strength = (weights * self.push(torch.cat([logits, known], dim=-1))).sum(-1, keepdim=True)
         return change, (strength * apart).sum(2)
+
+
+def products(
+    left: Float[Tensor, "b h n d"], right: Float[Tensor, "b h n d"], graph: Neighbours
+) -> Float[Tensor, "b n k h"]:
+    """Scalar products of each point with its neighbours."""
+    if small_table(left, graph):
+        index = graph.index[:, None].expand(-1, left.shape[1], -1, -1)
+        return (left @ right.mT).gather(3, index).permute(0, 2, 3, 1)
+    return torch.einsum("bhnd,bnkhd->bnkh", left, graph.gather(right.transpose(1, 2)))
+
+
+def weighted(
+    weights: Float[Tensor, "b n k h"], values: Float[Tensor, "b h n d"], graph: Neighbours
+) -> Float[Tensor, "b h n d"]:
+    """Sums over neighbours; empty places in a list must have weight zero."""
+    if small_table(values, graph):
+        b, h, n = values.shape[:3]
+        index = graph.index[:, None].expand(-1, h, -1, -1)
+        table = weights.new_zeros(b, h, n, n).scatter_add(3, index, weights.permute(0, 3, 1, 2))
+        return table @ values
+    return torch.einsum("bnkh,bnkhd->bhnd", weights, graph.gather(values.transpose(1, 2)))
+
+
+def small_table(x: Float[Tensor, "b h n d"], graph: Neighbours) -> bool:
+    """Whether a table of all pairs is smaller than copies of what the neighbours have."""
+    return x.shape[2] <= 2 * graph.index.shape[2] * x.shape[3]
 
 
 class EnTransformer(nn.Module):

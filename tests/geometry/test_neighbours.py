@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from alphafold2_pytorch.geometry.neighbours import nearest
+from alphafold2_pytorch.geometry import neighbours
+from alphafold2_pytorch.geometry.neighbours import bond_steps, nearest
 
 
 def test_nearest_are_the_nearest_and_masked_points_take_no_place():
@@ -20,6 +21,25 @@ def test_bonded_points_come_first_and_far_ones_stay_out():
     found = nearest(points, torch.ones(1, 5, dtype=torch.bool), 3, bonds, radius=1.5)
     assert found.index[0, 0, :2].tolist() == [4, 1]
     assert found.mask[0, 0].tolist() == [True, True, False]
+
+
+def test_distances_row_by_row_give_the_same_lists(monkeypatch):
+    points, mask = torch.randn(2, 9, 3), torch.rand(2, 9) < 0.8
+    bonds = torch.rand(2, 9, 9) < 0.2
+    whole = nearest(points, mask, 4, bonds, radius=1.5)
+    monkeypatch.setattr(neighbours, "TABLE", 20)
+    rows = nearest(points, mask, 4, bonds, radius=1.5)
+    assert torch.equal(rows.mask, whole.mask)
+    assert torch.equal(rows.index[rows.mask], whole.index[whole.mask])
+
+
+def test_steps_over_bonds():
+    chain = torch.zeros(1, 5, 5, dtype=torch.bool)
+    for i in range(4):
+        chain[0, i, i + 1] = chain[0, i + 1, i] = True
+    apart = (torch.arange(5)[:, None] - torch.arange(5)).abs()
+    expected = torch.where(apart <= 3, apart, 0)
+    assert torch.equal(bond_steps(chain, 3)[0], expected)
 
 
 def test_gathering():
