@@ -52,12 +52,14 @@ def nearest(
     k: int | None = None,
     first: Bool[Tensor, "b n n"] | None = None,
     radius: float | None = None,
+    among: Bool[Tensor, "b n n"] | None = None,
 ) -> Neighbours:
     """The `k` nearest other points of each, nearest first; None: all others.
 
     Those in `first` (say, bonded ones) come before nearer ones; others farther than `radius`
-    (angstrom) stay out. Masked points are nobody's neighbours, so they take nobody's place, and
-    have none themselves. `ValueError` for a k below 1.
+    (angstrom) stay out, as do those that `among` leaves out (row: who sees). Masked points are
+    nobody's neighbours, so they take nobody's place, and have none themselves. `ValueError` for a
+    k below 1.
     """
     if k is not None and k < 1:
         raise ValueError(f"k must be at least 1, or None for all others, got {k}")
@@ -70,6 +72,8 @@ def nearest(
         apart = torch.cdist(points[:, rows], points, compute_mode="donot_use_mm_for_euclid_dist")
         absent = ~(mask[:, rows, None] & mask[:, None])
         absent.diagonal(start, 1, 2).fill_(True)  # a point is no neighbour of its own
+        if among is not None:
+            absent = absent | ~among[:, rows]
         if first is not None:
             farthest = apart.amax((1, 2), keepdim=True)
             apart = torch.where(first[:, rows], apart - farthest - 1, apart)

@@ -26,9 +26,11 @@ def test_bonded_points_come_first_and_far_ones_stay_out():
 def test_distances_row_by_row_give_the_same_lists(monkeypatch):
     points, mask = torch.randn(2, 9, 3), torch.rand(2, 9) < 0.8
     bonds = torch.rand(2, 9, 9) < 0.2
-    whole = nearest(points, mask, 4, bonds, radius=1.5)
+    among = torch.rand(2, 9, 9) < 0.7
+    whole = nearest(points, mask, 4, bonds, 1.5, among)
+    assert whole.gather_pairs(among)[whole.mask].all()
     monkeypatch.setattr(neighbours, "TABLE", 20)
-    rows = nearest(points, mask, 4, bonds, radius=1.5)
+    rows = nearest(points, mask, 4, bonds, 1.5, among)
     assert torch.equal(rows.mask, whole.mask)
     assert torch.equal(rows.index[rows.mask], whole.index[whole.mask])
 
