@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from alphafold2_pytorch.structure.egnn import EGNN
     from alphafold2_pytorch.structure.en import EnTransformer
     from alphafold2_pytorch.structure.equiformer import Equiformer
+    from alphafold2_pytorch.structure.point_attention import (
+        InvariantPointAttention,
+        IPABlock,
+        IPATransformer,
+    )
     from alphafold2_pytorch.structure.se3 import SE3Transformer
 
 __all__ = [
@@ -24,6 +29,9 @@ __all__ = [
     "EnTransformer",
     "Equiformer",
     "Features",
+    "IPABlock",
+    "IPATransformer",
+    "InvariantPointAttention",
     "Prediction",
     "Runtime",
     "SE3Transformer",
@@ -37,6 +45,9 @@ _HOMES = {
     "EnTransformer": "structure.en",
     "Equiformer": "structure.equiformer",
     "Features": "features",
+    "IPABlock": "structure.point_attention",
+    "IPATransformer": "structure.point_attention",
+    "InvariantPointAttention": "structure.point_attention",
     "Prediction": "features",
     "Runtime": "config",
     "SE3Transformer": "structure.se3",

@@ -42,10 +42,15 @@ def commit() -> str:
     return subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
-def write_page(what: str, text: str, out: Path | None = None) -> Path:
-    """Write a page, by default to `results/{what}_{hardware}_{yyyymm}.md`."""
+def page_path(what: str) -> Path:
+    """Where a page belongs: `results/{what}_{hardware}_{yyyymm}.md`."""
     hardware = re.sub(r"\W+", "_", f"{processor()} {os.cpu_count()} cores").strip("_").lower()
-    path = out or RESULTS / f"{what}_{hardware}_{date.today():%Y%m}.md"
+    return RESULTS / f"{what}_{hardware}_{date.today():%Y%m}.md"
+
+
+def write_page(what: str, text: str, out: Path | None = None) -> Path:
+    """Write a page, by default to `page_path(what)`."""
+    path = out or page_path(what)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path

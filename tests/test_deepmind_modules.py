@@ -4,10 +4,10 @@ import torch
 from deepmind import Golden, set_evoformer, set_ipa, set_structure
 
 from alphafold2_pytorch.blocks.evoformer import Evoformer
-from alphafold2_pytorch.geometry.rigid import Rigid
 from alphafold2_pytorch.geometry.rotations import quaternion_to_rotation
 from alphafold2_pytorch.streams import Streams
-from alphafold2_pytorch.structure.ipa import InvariantPointAttention, IpaStructure
+from alphafold2_pytorch.structure.ipa import IpaStructure
+from alphafold2_pytorch.structure.point_attention import InvariantPointAttention
 
 
 def test_the_evoformer_block_gives_deepminds_numbers():
@@ -24,12 +24,13 @@ def test_the_evoformer_block_gives_deepminds_numbers():
 
 def test_invariant_point_attention_gives_deepminds_numbers():
     golden = Golden("invariant_point_attention")
-    layer = InvariantPointAttention(40, 24, 6, 8, points_qk=3, points_v=5, dim_value=10)
+    layer = InvariantPointAttention(40, 6, 8, 10, 3, 5, pairwise_repr_dim=24)
     set_ipa(layer, ipa_parameters(golden))
     quaternion, trans = golden["in/affine"].split([4, 3], dim=-1)
-    frames = Rigid(quaternion_to_rotation(quaternion)[None], trans[None])
+    frames = {"rotations": quaternion_to_rotation(quaternion)[None], "translations": trans[None]}
     mask = golden["in/mask"][:, 0].bool()
-    out = layer(golden["in/inputs_1d"][None], golden["in/inputs_2d"][None], frames, mask[None])
+    single, pair = golden["in/inputs_1d"][None], golden["in/inputs_2d"][None]
+    out = layer(single, pair, **frames, mask=mask[None])
     torch.testing.assert_close(out[0][mask], golden["out"][mask], rtol=1e-4, atol=1e-4)
 
 

@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import nn
 
 from alphafold2_pytorch.config import Alphafold2Config
@@ -13,93 +12,10 @@ from alphafold2_pytorch.geometry.rigid import Rigid
 from alphafold2_pytorch.geometry.rotations import small_update
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.structure.base import STRUCTURES, StructureModule
+from alphafold2_pytorch.structure.point_attention import InvariantPointAttention
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
 ANGSTROM = 10.0  # the network's unit of length, in angstrom
-
-
-class InvariantPointAttention(nn.Module):
-    """Attention among residues by features, by pair bias and by distance between points.
-
-    Each residue places points in its own frame, so the result does not change when all frames are
-    moved together. Jumper et al. (2021) Suppl. Alg. 22. A residue without any unmasked other gets
-    only its bias.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        dim_pair: int,
-        heads: int = 12,
-        dim_head: int = 16,
-        points_qk: int = 4,
-        points_v: int = 8,
-        dim_value: int | None = None,
-    ):
-        super().__init__()
-        self.heads, self.points_qk, self.points_v = heads, points_qk, points_v
-        self.widths = dim_head, (dim_value := dim_value or dim_head)
-        self.q = linear(dim, heads * dim_head)
-        self.kv = linear(dim, heads * sum(self.widths))
-        self.q_points = linear(dim, heads * points_qk * 3)
-        self.kv_points = linear(dim, heads * (points_qk + points_v) * 3)
-        self.bias = linear(dim_pair, heads)
-        self.point_weight = nn.Parameter(torch.full((heads,), 0.541324854612918))  # softplus -> 1
-        joined = heads * (dim_value + points_v * 4 + dim_pair)
-        self.out = linear(joined, dim, role="final")
-
-    def forward(
-        self,
-        single: Float[Tensor, "b n d_single"],
-        pair: Float[Tensor, "b n n d"],
-        frames: Rigid,
-        mask: Bool[Tensor, "b n"],
-    ) -> Float[Tensor, "b n d_single"]:
-        """`frames`: `b n`, in nanometres (`ANGSTROM`)."""
-        q = rearrange(self.q(single), "b n (h d) -> b h n d", h=self.heads)
-        kv = rearrange(self.kv(single), "b n (h d) -> b h n d", h=self.heads)
-        k, v = kv.split(self.widths, dim=-1)
-        q_points = self._place(self.q_points(single), frames)
-        kv_points = self._place(self.kv_points(single), frames)
-        k_points, v_points = kv_points.split([self.points_qk, self.points_v], dim=3)
-
-        scalar = torch.matmul(q, k.mT) / q.shape[-1] ** 0.5
-        bias = rearrange(self.bias(pair), "b i j h -> b h i j")
-        distance = squared_distances(q_points, k_points, mask)
-        strength = F.softplus(self.point_weight) * (2 / (9 * self.points_qk)) ** 0.5 / 2
-        logits = (scalar + bias - strength[:, None, None] * distance) / 3**0.5
-        logits = logits.masked_fill(~mask[:, None, None], torch.finfo(logits.dtype).min)
-        weights = logits.softmax(-1) * mask[:, None, None]
-
-        values = rearrange(torch.matmul(weights, v), "b h n d -> b n (h d)")
-        points = torch.matmul(weights, v_points.flatten(3)).unflatten(-1, (-1, 3))
-        points = rearrange(points, "b h n p xyz -> b n (h p) xyz")
-        points = frames.unsqueeze(-1).apply_inverse(points)
-        norms = torch.sqrt((points * points).sum(-1) + 1e-8)
-        pairs = torch.einsum("bhij,bijd->bihd", weights, pair).flatten(2)
-        x, y, z = points.unbind(-1)
-        return self.out(torch.cat([values, x, y, z, norms, pairs], dim=-1))
-
-    def _place(self, points: Tensor, frames: Rigid) -> Tensor:
-        """Local coordinates (all x, all y, all z) to points in space, `b h n p 3`."""
-        points = rearrange(points, "b n (xyz hp) -> b n hp xyz", xyz=3)
-        points = frames.unsqueeze(-1).apply(points)
-        return rearrange(points, "b n (h p) xyz -> b h n p xyz", h=self.heads)
-
-
-def squared_distances(
-    left: Float[Tensor, "b h n p 3"], right: Float[Tensor, "b h m p 3"], mask: Bool[Tensor, "b m"]
-) -> Float[Tensor, "b h n m"]:
-    """Sum over points p of |left - right|^2, without a tensor of all differences.
-
-    Taken about the centre of the unmasked points, so that far from the origin no digits are lost.
-    """
-    keep = mask[:, None, :, None, None]
-    count = (keep.sum((1, 2, 3), keepdim=True) * right.shape[1] * right.shape[3]).clamp(min=1)
-    centre = ((right * keep).sum((1, 2, 3), keepdim=True) / count).detach()
-    left, right = (left - centre).flatten(3), (right - centre).flatten(3)
-    square_left, square_right = left.square().sum(-1), right.square().sum(-1)
-    return square_left[..., None] + square_right[..., None, :] - 2 * torch.matmul(left, right.mT)
 
 
 class TorsionNet(nn.Module):
@@ -161,7 +77,13 @@ class IpaStructure(StructureModule):
         self.norm_single, self.norm_pair = nn.LayerNorm(dim), nn.LayerNorm(dim_pair)
         self.project = linear(dim, dim)
         self.attention = InvariantPointAttention(
-            dim, dim_pair, heads, dim_head, points_qk, points_v, dim_value
+            dim,
+            heads,
+            scalar_key_dim=dim_head,
+            scalar_value_dim=dim_value or dim_head,
+            point_key_dim=points_qk,
+            point_value_dim=points_v,
+            pairwise_repr_dim=dim_pair,
         )
         self.norm_attention, self.norm_transition = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.transition = nn.Sequential(
@@ -207,7 +129,9 @@ class IpaStructure(StructureModule):
             frames = start.scale(1 / ANGSTROM)
         steps, torsions = [], []
         for _ in range(self.depth):
-            x = self.norm_attention(self.dropout(x + self.attention(x, pair, frames, mask)))
+            where = {"rotations": frames.rot, "translations": frames.trans}
+            attended = self.attention(x, pair, **where, mask=mask)
+            x = self.norm_attention(self.dropout(x + attended))
             x = self.norm_transition(self.dropout(x + self.transition(x)))
             frames = frames.compose(small_update(self.update(x)))
             torsions.append(self.torsions(x, initial))

@@ -5,7 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kit import random_features, random_rigid, random_targets, real_chain, scrambled, tiny_config
+from kit import (
+    OWN_STRUCTURES,
+    random_features,
+    random_rigid,
+    random_targets,
+    real_chain,
+    scrambled,
+    tiny_config,
+)
 
 from alphafold2_pytorch.chem.bonds import BONDED
 from alphafold2_pytorch.chem.residues import ATOM14_NAMES, RESIDUES, slot
@@ -15,7 +23,7 @@ from alphafold2_pytorch.model import Alphafold2
 from alphafold2_pytorch.structure import STRUCTURES, base
 from alphafold2_pytorch.structure.cloud import CloudStructure, Summaries, covalent_bonds
 
-CLOUDS = sorted(k for k, v in STRUCTURES.entries.items() if issubclass(v, CloudStructure))
+CLOUDS = [name for name in OWN_STRUCTURES if issubclass(STRUCTURES[name], CloudStructure)]
 
 
 def model(**keywords) -> Alphafold2:
@@ -145,7 +153,7 @@ def test_every_word_that_a_module_reads_changes_it():
         "structure_num_global_nodes": 2,
     }
     assert changes.keys() == base.WORDS
-    for name in STRUCTURES.entries:
+    for name in OWN_STRUCTURES:
         for word, value in changes.items():
             torch.manual_seed(0)
             one = model(structure_module_type=name, atoms="all")
@@ -164,7 +172,7 @@ def test_words_that_are_not_read_are_logged_once(caplog, monkeypatch):
     [record] = caplog.records
     assert record.getMessage() == "structure_module_type='ipa' does not read structure_module_knn"
     caplog.clear()
-    for name in STRUCTURES.entries:
+    for name in OWN_STRUCTURES:
         Alphafold2(dim=8, depth=1, heads=1, predict_coords=True, structure_module_type=name)
     assert not caplog.records
 

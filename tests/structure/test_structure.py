@@ -4,16 +4,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kit import random_features, random_rigid, random_targets, scrambled, tiny_config
+from kit import (
+    OWN_STRUCTURES,
+    random_features,
+    random_rigid,
+    random_targets,
+    scrambled,
+    tiny_config,
+)
 
 from alphafold2_pytorch.config import ATOM_SETS
 from alphafold2_pytorch.geometry.rigid import Rigid
 from alphafold2_pytorch.heads import total_loss
 from alphafold2_pytorch.model import Alphafold2
 from alphafold2_pytorch.structure import STRUCTURES
-from alphafold2_pytorch.structure.ipa import InvariantPointAttention, squared_distances
 
-NAMES = sorted(STRUCTURES.entries)
+NAMES = OWN_STRUCTURES
 SIZES = {torch.float32: 1e-4, torch.float64: 1e-10}  # error allowed, relative to the update
 
 
@@ -179,35 +185,3 @@ def test_compiled_gives_the_same_numbers(name):
     expected = module(**x).atoms
     found = torch.compile(module, backend="aot_eager")(**x).atoms
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_rotating_the_frames_leaves_invariant_point_attention_as_it_is():
-    layer = scrambled(InvariantPointAttention(16, 12, heads=2, dim_head=4)).double()
-    single, pair = torch.randn(2, 6, 16).double(), torch.randn(2, 6, 6, 12).double()
-    frames, mask = random_rigid(2, 6), torch.ones(2, 6, dtype=torch.bool)
-    world = random_rigid(1, 1)
-    moved = world.compose(frames)
-    torch.testing.assert_close(
-        layer(single, pair, frames, mask), layer(single, pair, moved, mask), rtol=0, atol=1e-9
-    )
-
-
-def test_far_from_the_origin_float32_keeps_its_digits():
-    layer = scrambled(InvariantPointAttention(16, 12, heads=2, dim_head=4))
-    single, pair = torch.randn(1, 6, 16), torch.randn(1, 6, 6, 12)
-    near, mask = random_rigid(1, 6, dtype=torch.float32), torch.ones(1, 6, dtype=torch.bool)
-    far = Rigid(near.rot, near.trans + 1000.0)
-    torch.testing.assert_close(
-        layer(single, pair, near, mask), layer(single, pair, far, mask), rtol=1e-2, atol=1e-2
-    )
-
-
-def test_squared_distances_equal_loops():
-    left, right = torch.randn(1, 2, 4, 3, 3).double(), torch.randn(1, 2, 5, 3, 3).double()
-    mask = torch.tensor([[True, True, False, True, True]])
-    out = squared_distances(left, right, mask)
-    for h in range(2):
-        for i in range(4):
-            for j in range(5):
-                slow = sum((left[0, h, i, p] - right[0, h, j, p]).square().sum() for p in range(3))
-                torch.testing.assert_close(out[0, h, i, j], slow)
