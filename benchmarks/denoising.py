@@ -71,11 +71,16 @@ class Denoiser(nn.Module):
         return self.module(single, pair, mask, truth.seq, start, truth.residue_index)
 
 
-def load_chains(root: Path, splits: Sequence[str], limit: int | None = None) -> list[Chain]:
+def load_chains(
+    root: Path,
+    splits: Sequence[str],
+    limit: int | None = None,
+    exclude_groups: Sequence[int] = (),
+) -> list[Chain]:
     """Chains of the splits, at most `limit` of each, without their alignments."""
     found = []
     for split in splits:
-        chains = ChainShards(root, split)
+        chains = ChainShards(root, split, exclude_groups=exclude_groups)
         found += [chains.load(int(i), 1) for i in choose_chains(len(chains), limit)]
     return found
 
