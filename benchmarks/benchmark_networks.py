@@ -18,10 +18,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from machine import ROOT, commit, machine, peak_bytes, write_page
+from machine import ROOT, SLOW, commit, cost, machine, write_page
 
 DIM, DEPTH = 32, 2
-SLOW = 5.0  # seconds; a slower forward pass is timed once
 DEGREES: dict[str, Any] = {"dim": (32, 16, 8), "dim_head": (8, 8, 8), "heads": (4, 4, 4)}
 KINDS: dict[str, tuple[str, str, str, dict[str, Any]]] = {  # ours, their module, their class
     "se3": (
@@ -68,21 +67,7 @@ def work(kind: str, who: str, options: argparse.Namespace) -> dict:
                 sum(part.square().mean() for part in out).backward()
         return time.perf_counter() - start
 
-    before = peak_bytes()
-    repeats = 1 if once(False) > SLOW else options.repeats
-    forward = statistics.median(once(False) for _ in range(repeats))
-    forward_bytes = peak_bytes() - before
-    once(True)
-    step = statistics.median(once(True) for _ in range(repeats))
-    return {
-        "forward": forward,
-        "forward_bytes": forward_bytes,
-        "step": step,
-        "step_bytes": peak_bytes() - before,
-        "parameters": sum(each.numel() for each in network.parameters()),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }
+    return cost(once, network, options.repeats)
 
 
 def measure(kind: str, who: str, options: argparse.Namespace) -> dict:

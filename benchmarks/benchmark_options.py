@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from machine import ROOT, commit, machine, peak_bytes, write_page
+from machine import ROOT, commit, cost, machine, write_page
 
 SIZES: dict[str, Any] = {"dim": 64, "heads": 4, "dim_head": 32}
 DEPTH, ROWS = 2, 8
@@ -67,21 +67,7 @@ def work(option: str, length: int, repeats: int) -> dict:
                 sum(part.square().mean() for part in parts).backward()
         return time.perf_counter() - start
 
-    before = peak_bytes()
-    once(False)
-    forward = statistics.median(once(False) for _ in range(repeats))
-    forward_bytes = peak_bytes() - before
-    once(True)
-    step = statistics.median(once(True) for _ in range(repeats))
-    return {
-        "forward": forward,
-        "forward_bytes": forward_bytes,
-        "step": step,
-        "step_bytes": peak_bytes() - before,
-        "parameters": sum(each.numel() for each in model.parameters()),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }
+    return cost(once, model, repeats)
 
 
 def measure(option: str, length: int, repeats: int) -> dict:

@@ -4,19 +4,47 @@ import os
 import platform
 import re
 import resource
+import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+SLOW = 5.0  # seconds; a slower forward pass is timed once
 
 
 def peak_bytes() -> int:
     """The most memory that this process ever held."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def cost(once: Callable[[bool], float], model: Any, repeats: int) -> dict:
+    """What `once(train)` takes, which returns its seconds: forward pass and training step.
+
+    Memory is the rise of the process's peak; each is called once to warm up.
+    """
+    import torch
+
+    before = peak_bytes()
+    repeats = 1 if once(False) > SLOW else repeats
+    forward = statistics.median(once(False) for _ in range(repeats))
+    forward_bytes = peak_bytes() - before
+    once(True)
+    step = statistics.median(once(True) for _ in range(repeats))
+    return {
+        "forward": forward,
+        "forward_bytes": forward_bytes,
+        "step": step,
+        "step_bytes": peak_bytes() - before,
+        "parameters": sum(each.numel() for each in model.parameters()),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def processor() -> str:
