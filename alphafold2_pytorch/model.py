@@ -16,7 +16,7 @@ from alphafold2_pytorch.geometry.atoms import place_cbeta, pseudo_beta
 from alphafold2_pytorch.heads import HEADS
 from alphafold2_pytorch.heads.base import DistanceHead, Head
 from alphafold2_pytorch.inputs import InputEmbedding
-from alphafold2_pytorch.inputs.check import check_features, pack
+from alphafold2_pytorch.inputs.check import check_features, pack, refuse_unknown
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.ops import set_runtime
 from alphafold2_pytorch.streams import Recycled, Representations, Streams
@@ -115,6 +115,7 @@ class Alphafold2(nn.Module):
         msa_embeds: Tensor | None = None,  # b s m num_embedds
         return_trunk: bool = False,
         return_confidence: bool = False,
+        **unknown: Any,
     ) -> Any:
         """One cycle on plain tensors.
 
@@ -128,6 +129,7 @@ class Alphafold2(nn.Module):
         is without them.
         `TypeError` and `ValueError` name an argument that does not fit.
         """
+        refuse_unknown(unknown)
         features = pack(
             seq=seq,
             msa=msa,

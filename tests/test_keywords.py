@@ -207,6 +207,9 @@ SEQ, MSA = torch.zeros(1, 8, dtype=torch.long), torch.zeros(1, 3, 6, dtype=torch
         (ValueError, "NaN or infinite", {"templates_coors": torch.full((1, 1, 8, 3), torch.nan)}),
         (ValueError, "came without msa", {"msa": None, "msa_mask": torch.ones(1, 3, 6).bool()}),
         (ValueError, "return_confidence needs a structure", {"return_confidence": True}),
+        (TypeError, "no argument 'refine': give structure_module_refinement_iters", {"refine": 1}),
+        (TypeError, "no argument 'templates_dist': give templates_coors", {"templates_dist": MSA}),
+        (TypeError, "no argument 'mas'; it has", {"mas": MSA}),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused_by_name(error, told, given):

@@ -1,5 +1,6 @@
 """What a caller's tensors must be, told by name before anything is computed."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -26,12 +27,28 @@ TENSORS = {  # argument of `Alphafold2.forward`: field of `Features`, kind, shap
     "templates_sidechains": ("template_sidechains", "number", "b t n 3"),
 }
 
+REPLACED = {  # arguments of the earliest library of this name, and what does their work
+    "embedds": "embeds",
+    "seq_embed": "embeds",
+    "msa_embed": "msa_embeds",
+    "templates_dist": "templates_coors, from which distances are taken",
+    "refine": "structure_module_refinement_iters, when the model is built",
+    "recyclables": "predict(features, recycles=...)",
+    "return_recyclables": "predict(features, recycles=...)",
+}
 FINITE = {  # field: where it must be finite; elsewhere it is not read
     "embeds": "mask",
     "msa_embeds": "msa_mask",
     "template_coords": "template_mask",
     "template_sidechains": "template_mask",
 }
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """`TypeError` for arguments that `forward` does not have, with what took their place."""
+    for name in names:
+        told = f": give {REPLACED[name]}" if name in REPLACED else f"; it has {sorted(TENSORS)}"
+        raise TypeError(f"forward has no argument {name!r}{told}")
 
 
 def pack(**tensors: Tensor | None) -> Features:
