@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[str, str, str, dict[str, Any]]] = {  # ours, their module
     "equiformer": ("Equiformer", "equiformer_pytorch", "Equiformer", {**DEGREES, "num_degrees": 3}),
 }
 NEIGHBOURS = {"egnn": "num_nearest_neighbors", "en": "neighbors"}  # else num_neighbors
+Results = dict[tuple[str, str], list[dict]]  # kind and whose: its rounds
 PARTS = ("forward", "forward_bytes", "step", "step_bytes", "parameters")
 
 
@@ -45,7 +46,7 @@ def tensors(out: Any) -> list:
     return [part for part in parts if part is not None]
 
 
-def work(kind: str, who: str, options: argparse.Namespace) -> dict:
+def work(kind: str, who: str, points: int, options: argparse.Namespace) -> dict:
     """What one process does: build one network, time a forward pass and a training step."""
     import torch
 
@@ -55,9 +56,9 @@ def work(kind: str, who: str, options: argparse.Namespace) -> dict:
     torch.manual_seed(0)
     words = {**words, NEIGHBOURS.get(kind, "num_neighbors"): options.neighbours}
     network = getattr(importlib.import_module(home), name)(depth=DEPTH, **words)
-    feats = torch.randn(1, options.points, DIM)
-    coors = 8 * torch.randn(1, options.points, 3)
-    mask = torch.ones(1, options.points, dtype=torch.bool)
+    feats = torch.randn(1, points, DIM)
+    coors = 8 * torch.randn(1, points, 3)
+    mask = torch.ones(1, points, dtype=torch.bool)
 
     def once(train: bool) -> float:
         start = time.perf_counter()
@@ -70,13 +71,13 @@ def work(kind: str, who: str, options: argparse.Namespace) -> dict:
     return cost(once, network, options.repeats)
 
 
-def measure(kind: str, who: str, options: argparse.Namespace) -> dict:
+def measure(kind: str, who: str, points: int, options: argparse.Namespace) -> dict:
     """Run `work` in a process of its own; ends the program with its output if it fails."""
-    numbers = [f"--{n}={getattr(options, n)}" for n in ("points", "neighbours", "repeats")]
+    numbers = [f"--{n}={getattr(options, n)}" for n in ("neighbours", "repeats")]
     command = [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), *numbers]
     with tempfile.TemporaryDirectory() as home:  # so that nobody's cache is read or written
         done = subprocess.run(
-            [*command, "--work", kind, who],
+            [*command, "--work", kind, who, str(points)],
             cwd=ROOT / "benchmarks",
             capture_output=True,
             text=True,
@@ -87,7 +88,7 @@ def measure(kind: str, who: str, options: argparse.Namespace) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def table(results: dict[tuple[str, str], list[dict]]) -> str:
+def table(results: Results) -> str:
     """Medians over the rounds; the ratio is the median of each round's own."""
     lines = [
         "| | | forward | memory | training step | memory | parameters |",
@@ -110,19 +111,20 @@ def table(results: dict[tuple[str, str], list[dict]]) -> str:
     return "\n".join(lines)
 
 
-def page(results: dict[tuple[str, str], list[dict]], options: argparse.Namespace) -> str:
+def page(tables: dict[int, Results], options: argparse.Namespace) -> str:
     """The results page, with all it takes to measure the same again."""
-    first = next(iter(results.values()))[0]
+    first = next(iter(next(iter(tables.values())).values()))[0]
+    parts = [f"## {points} points\n\n{table(found)}" for points, found in tables.items()]
+    sizes = " ".join(map(str, options.points))
     words = "\n".join(
         f"- `{kind}`: " + ", ".join(f"`{k}={v}`" for k, v in each[3].items())
         for kind, each in KINDS.items()
     )
     return f"""# Equivariant networks beside published packages
 
-{table(results)}
+{(chr(10) * 2).join(parts)}
 
-More than 1 in the lines of ratios is in our favour. {options.points} points, {options.neighbours}
-neighbours, depth {DEPTH}, float32, CPU, {first["threads"]} threads, torch {first["torch"]}; a
+More than 1 in the lines of ratios is in our favour. {options.neighbours} neighbours, depth {DEPTH}, float32, CPU, {first["threads"]} threads, torch {first["torch"]}; a
 training step is a forward and a backward pass. Memory is the rise of the process's peak resident
 memory above that of the built network. {options.rounds} rounds, a fresh process for each figure,
 one call to warm up and the median of {options.repeats} more (of one where that takes over
@@ -133,7 +135,7 @@ one call to warm up and the median of {options.repeats} more (of one where that 
 - Packages: `se3-transformer-pytorch` 0.9.0, `egnn-pytorch` 0.2.8, `en-transformer` 1.6.6,
   `equiformer-pytorch` 0.5.4, where they are installed.
 - {machine()}. Commit `{commit()}`, {date.today():%Y-%m-%d}.
-- Command: `python benchmarks/benchmark_networks.py --points {options.points} --neighbours \
+- Command: `python benchmarks/benchmark_networks.py --points {sizes} --neighbours \
 {options.neighbours} --rounds {options.rounds} --repeats {options.repeats}`.
 """
 
@@ -141,26 +143,31 @@ one call to warm up and the median of {options.repeats} more (of one where that 
 def main() -> None:
     """Measure, print the page, and write it to `benchmarks/results/` or `--out`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--points", type=int, default=128)
+    parser.add_argument("--points", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--neighbours", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3, help="timed calls a process")
     parser.add_argument("--out", type=Path, help="the page (default: in benchmarks/results/)")
-    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        kind, who = options.work
-        print(json.dumps(work(kind, who, options)))
+        kind, who, count = options.work
+        print(json.dumps(work(kind, who, int(count), options)))
         return
-    results: dict[tuple[str, str], list[dict]] = {}
+    tables: dict[int, Results] = {points: {} for points in options.points}
+    runs = [
+        (points, kind, who)
+        for points in options.points
+        for kind, (_, package, _, _) in KINDS.items()
+        for who in (("ours", "package") if importlib.util.find_spec(package) else ("ours",))
+    ]
     for number in range(options.rounds):
-        for kind, (_, package, _, _) in KINDS.items():
-            for who in ("ours", "package") if importlib.util.find_spec(package) else ("ours",):
-                result = measure(kind, who, options)
-                results.setdefault((kind, who), []).append(result)
-                told = f"{1e3 * result['forward']:.0f} ms, {1e3 * result['step']:.0f} ms"
-                print(f"round {number + 1}: {kind} {who}: {told}", flush=True)
-    text = page(results, options)
+        for points, kind, who in runs:
+            result = measure(kind, who, points, options)
+            tables[points].setdefault((kind, who), []).append(result)
+            told = f"{1e3 * result['forward']:.0f} ms, {1e3 * result['step']:.0f} ms"
+            print(f"round {number + 1}: {points} points, {kind} {who}: {told}", flush=True)
+    text = page(tables, options)
     print(f"\n{text}\nwritten to {write_page('networks', text, options.out)}")
 
 
