@@ -124,9 +124,10 @@ def page(tables: dict[int, Results], options: argparse.Namespace) -> str:
 
 {(chr(10) * 2).join(parts)}
 
-More than 1 in the lines of ratios is in our favour. {options.neighbours} neighbours, depth {DEPTH}, float32, CPU, {first["threads"]} threads, torch {first["torch"]}; a
-training step is a forward and a backward pass. Memory is the rise of the process's peak resident
-memory above that of the built network. {options.rounds} rounds, a fresh process for each figure,
+More than 1 in the lines of ratios is in our favour. {options.neighbours} neighbours, depth {DEPTH},
+float32, CPU, {first["threads"]} threads, torch {first["torch"]}; a training step is a forward and a
+backward pass. Memory is the rise of the process's peak resident memory above that of the built
+network. {options.rounds} rounds, a fresh process for each figure,
 one call to warm up and the median of {options.repeats} more (of one where that takes over
 {SLOW:g} s).
 

@@ -42,7 +42,10 @@ def build_ours(mode: str):
     from alphafold2_pytorch import Alphafold2, Runtime
     from alphafold2_pytorch.ops import set_runtime
 
-    unread = {"num_embedds": 0, "template_attn_depth": 0}  # the peer's call gives none either
+    unread: dict[str, Any] = {
+        "num_embedds": 0,
+        "template_attn_depth": 0,
+    }  # the peer's call gives none either
     model = Alphafold2(custom_block_types=("evoformer",) * DEPTH, **unread, **SIZES).eval()
     set_runtime(model, Runtime(checkpoint=mode == "recompute"))
     return model, model.trunk, model
