@@ -42,10 +42,8 @@ def build_ours(mode: str):
     from alphafold2_pytorch import Alphafold2, Runtime
     from alphafold2_pytorch.ops import set_runtime
 
-    unread: dict[str, Any] = {
-        "num_embedds": 0,
-        "template_attn_depth": 0,
-    }  # the peer's call gives none either
+    # the peer's call gives neither embeddings nor templates
+    unread: dict[str, Any] = {"num_embedds": 0, "template_attn_depth": 0}
     model = Alphafold2(custom_block_types=("evoformer",) * DEPTH, **unread, **SIZES).eval()
     set_runtime(model, Runtime(checkpoint=mode == "recompute"))
     return model, model.trunk, model
