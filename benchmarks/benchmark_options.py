@@ -17,7 +17,7 @@ from typing import Any
 from machine import ROOT, commit, cost, machine, write_page
 
 SIZES: dict[str, Any] = {"dim": 64, "heads": 4, "dim_head": 32}
-DEPTH, ROWS = 2, 8
+DEPTH, ROWS = 2, 2
 PLAIN = "plain"
 OPTIONS: dict[str, dict[str, Any]] = {  # keywords added to depth=2
     PLAIN: {},
