@@ -110,6 +110,9 @@ def page(tables: dict[int, dict[str, list[dict]]], options: argparse.Namespace) 
     parts = [f"## {length} residues\n\n{table(found)}" for length, found in tables.items()]
     sizes = ", ".join(f"`{key}={value}`" for key, value in SIZES.items())
     lengths = " ".join(map(str, options.lengths))
+    timed = f"one call to warm up and the median of {options.repeats} more"
+    if not options.repeats:
+        timed = "its first forward pass and its first training step"
     return f"""# What the trunk's options cost
 
 Each line adds one keyword to `Alphafold2({sizes.replace("`", "")}, depth={DEPTH})`. Small numbers
@@ -120,9 +123,8 @@ beside a figure are its ratio to the first line: below 1 is cheaper.
 - MSA {ROWS} rows, full masks, float32, CPU, {first["threads"]} threads, torch {first["torch"]}; a
   training step is a forward and a backward pass, without an optimizer. Memory is the rise of the
   process's peak resident memory above that of the built model.
-- {options.rounds} rounds, a fresh process for each line in each round, one call to warm up and the
-  median of {options.repeats} more; then medians over the rounds. Differences of a few per cent are
-  noise.
+- {options.rounds} rounds, a fresh process for each line in each round; {timed}; then medians over
+  the rounds. On a shared machine differences of a fifth are noise.
 - Machine: {machine()}. Commit `{commit()}`, {date.today():%Y-%m-%d}.
 - Command: `python benchmarks/benchmark_options.py --lengths {lengths} --rounds {options.rounds} \
 --repeats {options.repeats}`.

@@ -26,16 +26,18 @@ def peak_bytes() -> int:
 def cost(once: Callable[[bool], float], model: Any, repeats: int) -> dict:
     """What `once(train)` takes, which returns its seconds: forward pass and training step.
 
-    Memory is the rise of the process's peak; each is called once to warm up.
+    Memory is the rise of the process's peak; each is called once to warm up, or with no `repeats`
+    just once.
     """
     import torch
 
     before = peak_bytes()
-    repeats = 1 if once(False) > SLOW else repeats
-    forward = statistics.median(once(False) for _ in range(repeats))
+    first = once(False)
+    repeats = min(repeats, 1) if first > SLOW else repeats
+    forward = statistics.median([once(False) for _ in range(repeats)] or [first])
     forward_bytes = peak_bytes() - before
-    once(True)
-    step = statistics.median(once(True) for _ in range(repeats))
+    first = once(True)
+    step = statistics.median([once(True) for _ in range(repeats)] or [first])
     return {
         "forward": forward,
         "forward_bytes": forward_bytes,
