@@ -3,18 +3,20 @@
 import torch
 from torch import nn
 
+from alphafold2_pytorch.ops.linear import Linear
+
 TRUNCATED_STD = 0.87962566  # of a unit normal cut at two standard deviations
 VARIANCES = {"plain": 1.0, "relu": 2.0, "small": 1e-4}  # of the output, for input of variance 1
 
 
-def linear(dim: int, dim_out: int, bias: bool = True, role: str = "plain") -> nn.Linear:
+def linear(dim: int, dim_out: int, bias: bool = True, role: str = "plain") -> Linear:
     """A linear layer whose start suits its `role`.
 
     `plain`: LeCun normal; `relu`: He normal, before a ReLU; `final`: zero, so that a residual
     update starts as nothing; `small`: a hundredth of `plain`, for what moves points;
     `gate`: weight 0 and bias 1, so that a sigmoid gate starts open.
     """
-    layer = nn.Linear(dim, dim_out, bias=bias)
+    layer = Linear(dim, dim_out, bias=bias)
     with torch.no_grad():
         if role in ("final", "gate"):
             layer.weight.zero_()

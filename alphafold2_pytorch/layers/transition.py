@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from alphafold2_pytorch.layers.gate import relu
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.ops.runtime import Rows
 from alphafold2_pytorch.typing import Float, Tensor
@@ -23,4 +22,4 @@ class Transition(nn.Module):
         return self.rows(self._update, x, 2 * self.widen)
 
     def _update(self, x: Tensor) -> Tensor:
-        return self.out(self.dropout(relu(self.wide(self.norm(x)))))
+        return self.out(self.dropout(self.wide(self.norm(x), relu=True)))

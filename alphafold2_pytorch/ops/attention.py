@@ -42,6 +42,9 @@ class Attend(Operation):
             keep = None if mask is None else mask[:, rows]
             return backend.run(q[:, rows], k[:, rows], v[:, rows], bias, keep, dropout)
 
+        if backend is BACKENDS["tiled"]:
+            out = run(0, q.shape[1])
+            return out if self.empty == "zero" or mask is None else average_empty(out, v, mask)
         rows = q.shape[1]
         weights_bytes = 2 * (q[:, 0, :, :, 0].numel() * k.shape[3] * q.element_size())
         out = self.chunked(run, rows, weights_bytes, 1)

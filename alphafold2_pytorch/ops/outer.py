@@ -3,8 +3,9 @@
 import math
 
 import torch
-import torch.nn.functional as F
+from einops import rearrange
 
+from alphafold2_pytorch.ops.linear import linear
 from alphafold2_pytorch.ops.runtime import Operation
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
@@ -43,13 +44,15 @@ class OuterProduct(Operation):
             return self.chunked(
                 project_first, n, 2 * columns[:, 0].numel() * left.element_size(), 1
             )
-        columns = right.reshape(b, s, n * e)
+        rows, columns = (x.permute(0, 2, 3, 1).contiguous() for x in (left, right))
+        columns = columns.flatten(1, 2)
 
         def run(start: int, stop: int) -> Tensor:
-            part = left[:, :, start:stop].reshape(b, s, -1)
-            outer = torch.bmm(part.mT, columns).view(b, stop - start, d, n, e)
-            outer = outer.transpose(2, 3).reshape(b, stop - start, n, d * e)
-            return F.linear(outer, weight, bias) / rows_in_common[:, start:stop, :, None]
+            part = rows[:, start:stop].flatten(1, 2)
+            pairs = zip(part, columns, strict=True)
+            outer = torch.stack([linear(mine, theirs) for mine, theirs in pairs])
+            outer = rearrange(outer, "b (i d) (j e) -> b i j (d e)", d=d, e=e)
+            return linear(outer, weight, bias) / rows_in_common[:, start:stop, :, None]
 
         return self.chunked(run, n, 2 * b * d * n * e * left.element_size(), 1)
 
