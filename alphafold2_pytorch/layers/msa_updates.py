@@ -45,7 +45,7 @@ class MsaRowAttention(nn.Module):
         bias = None
         if self.bias is not None:
             require_aligned(x)
-            bias = rearrange(self.bias(x.pair), "b i j h -> b h i j")
+            bias = rearrange(self.bias(x.pair), "b i j h -> b h i j").contiguous()
         return self.dropout(self.attention(x.msa, x.msa_mask, bias, norm=self.norm))
 
 

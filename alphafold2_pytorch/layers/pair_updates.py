@@ -105,7 +105,7 @@ class TriangleAttention(nn.Module):
         pair = self.norm(pair)  # after the transposition: it copies, and no projection has to
         bias = None
         if self.bias is not None:
-            bias = rearrange(self.bias(pair), "b i j h -> b h i j")
+            bias = rearrange(self.bias(pair), "b i j h -> b h i j").contiguous()
         update = self.attention(pair, mask, bias)
         return self.dropout(update if self.starting else update.transpose(1, 2))
 

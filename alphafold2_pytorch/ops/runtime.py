@@ -57,9 +57,15 @@ class Rows(Operation):
     """Apply a function that sees nothing of other rows to slices of the first spatial axis."""
 
     def forward(
-        self, run: Callable[..., Tensor], x: Tensor, growth: int | float = 1, *more: Tensor | None
+        self,
+        run: Callable[..., Tensor],
+        x: Tensor,
+        growth: int | float = 1,
+        *more: Tensor | None,
+        join: int = 1,
     ) -> Tensor:
-        """`run(x, *more)`, all of them cut alike where they are not None.
+        """`run(x, *more)`, all of them cut alike where they are not None; `join`: the axis of its
+        result where pieces meet.
 
         `growth`: how many times larger than `x` the temporaries of `run` are together. On a CPU
         with gradients these are not kept: each piece is computed again in the backward pass.
@@ -78,10 +84,10 @@ class Rows(Operation):
             done = [
                 checkpoint(run, *some, use_reentrant=False) for some in zip(*parts, strict=True)
             ]
-            return torch.cat(done, 1)
+            return torch.cat(done, join)
         cut = not torch.is_grad_enabled() and self.piece(bytes_each) < x.shape[1]
         self.ran(f"pieces of {self.piece(bytes_each)}" if cut else "in one piece", x)
-        return self.chunked(piece, x.shape[1], bytes_each, 1)
+        return self.chunked(piece, x.shape[1], bytes_each, join)
 
 
 def set_runtime(model: nn.Module, runtime: Runtime) -> None:

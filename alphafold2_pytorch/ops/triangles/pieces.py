@@ -1,17 +1,19 @@
-"""The triangle multiplication in PyTorch's products, some features and then some rows at a time."""
+"""The triangle multiplication in PyTorch's products, some rows at a time."""
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 
 from alphafold2_pytorch.ops.gate import sigmoid_gate
-from alphafold2_pytorch.ops.triangles.base import TRIANGLES, layer_norm, sum_with_room
-from alphafold2_pytorch.typing import Float, Tensor
+from alphafold2_pytorch.ops.linear import linear, products
+from alphafold2_pytorch.ops.triangles.base import TRIANGLES, layer_norm
+from alphafold2_pytorch.typing import Bool, Float, Tensor
 
 
 @TRIANGLES.register("pieces")
 class Pieces:
-    """Features are in front where residues are summed over, so that none has to be copied there."""
+    """Features are in front where residues are summed over; of a piece that stays in the cache they
+    are brought there fast. Of the whole there are left and right edges, of which the sum takes a
+    place, and the update; with gradients the sum has its own.
+    """
 
     @staticmethod
     def refuses(pair, mask, outgoing, weights):
@@ -19,37 +21,36 @@ class Pieces:
 
     @staticmethod
     def run(pair, mask, outgoing, weights, rows):
-        w = weights
+        w, named = weights, rows.runtime.linear
         dim, hidden = w.out_weight.shape
-        x = layer_norm(pair, w.norm_weight, w.norm_bias)
 
-        def multiply(start: int, stop: int) -> Tensor:  # some features, each on its own
-            edges = features_first(w.edges_weight, w.edges_bias, x, start, stop)
-            gates = features_first(w.gates_weight, w.gates_bias, x, start, stop)
-            left, right = sigmoid_gate(edges, gates).mul_(mask[:, None]).chunk(2, dim=1)
-            return sum_with_room(left, right) if outgoing else sum_with_room(left.mT, right.mT)
+        def edges(pair: Tensor, mask: Bool[Tensor, "b i j"]) -> Float[Tensor, "b two_h i j"]:
+            x = layer_norm(pair, w.norm_weight, w.norm_bias)
+            gates = linear(x, w.gates_weight, w.gates_bias, named=named)
+            found = sigmoid_gate(linear(x, w.edges_weight, w.edges_bias, named=named), gates)
+            return features_first(found * mask[..., None])
 
-        def update(x: Tensor, product: Tensor) -> Tensor:
-            found = layer_norm(product, w.norm_out_weight, w.norm_out_bias)
-            gate = F.linear(x, w.gate_weight, w.gate_bias)
-            return sigmoid_gate(F.linear(found, w.out_weight, w.out_bias), gate)
+        def update(pair: Tensor, product: Float[Tensor, "b i h j"]) -> Float[Tensor, "b i j d"]:
+            x = layer_norm(pair, w.norm_weight, w.norm_bias)
+            found = features_last(product.transpose(1, 2))
+            found = layer_norm(found, w.norm_out_weight, w.norm_out_bias)
+            gate = linear(x, w.gate_weight, w.gate_bias, named=named)
+            return sigmoid_gate(linear(found, w.out_weight, w.out_bias, named=named), gate)
 
-        bytes_each = 6 * x[..., 0].numel() * x.element_size()
-        product = rearrange(rows.chunked(multiply, hidden, bytes_each, 1), "b d i j -> b i j d")
-        return rows(update, x, 2 + 2 * hidden / dim, product)
+        left, right = rows(edges, pair, 1 + 6 * hidden / dim, mask, join=2).chunk(2, 1)
+        product = products(left, right, not outgoing, named)
+        return rows(update, pair, 3 + 2 * hidden / dim, product.transpose(1, 2))
 
 
-def features_first(
-    weight: Float[Tensor, "two_h d"],
-    bias: Float[Tensor, " two_h"],
-    x: Float[Tensor, "b i j d"],
-    start: int,
-    stop: int,
-) -> Float[Tensor, "b part i j"]:
-    """A linear layer of two sides, from `start` to `stop` of each, its features in front."""
-    weight, bias = (
-        each.unflatten(0, (2, -1))[:, start:stop].flatten(0, 1) for each in (weight, bias)
-    )
-    columns = x.flatten(1, 2).mT
-    found = torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), columns)
-    return found.unflatten(2, x.shape[1:3])
+def features_first(x: Float[Tensor, "b i j d"]) -> Float[Tensor, "b d i j"]:
+    """In memory too, each of the batch as one matrix: the only transposition that is fast."""
+    turned = [each.flatten(0, 1).t().contiguous() for each in x]
+    joined = turned[0][None] if len(turned) == 1 else torch.stack(turned)
+    return joined.unflatten(2, x.shape[1:3])
+
+
+def features_last(x: Float[Tensor, "b d i j"]) -> Float[Tensor, "b i j d"]:
+    """The same the other way."""
+    turned = [each.flatten(1).t().contiguous() for each in x]
+    joined = turned[0][None] if len(turned) == 1 else torch.stack(turned)
+    return joined.unflatten(1, x.shape[2:])
