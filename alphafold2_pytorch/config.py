@@ -338,5 +338,5 @@ class Runtime:
     attention: str = "auto"  # a backend of `ops/backends`, or the first that does not refuse
     triangle: str = "auto"  # likewise a backend of `ops/triangles`, for triangle multiplications
     linear: str = "auto"  # "torch", or "onednn": on CPUs, in float32
-    chunk_bytes: int = 16 * 2**20  # without gradients, temporaries are cut to about this size
+    chunk_bytes: int = 4 * 2**20  # without gradients, temporaries are cut to about this size
     checkpoint: bool = False  # with gradients, recompute each block instead of keeping it

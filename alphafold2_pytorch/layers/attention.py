@@ -7,6 +7,7 @@ from alphafold2_pytorch.layers.gate import sigmoid_gate
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.rotary import Rotary
 from alphafold2_pytorch.ops import Attend, SparseAttend, TiedAttend
+from alphafold2_pytorch.ops.linear import together
 from alphafold2_pytorch.ops.runtime import Rows
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
@@ -64,9 +65,13 @@ class GatedAttention(nn.Module):
     def _attended(
         self, x: Tensor, context: Tensor, mask: Tensor | None, bias: Tensor | None
     ) -> Tensor:
-        q = rearrange(self.q(x), "b r n (h d) -> b r h n d", h=self.heads)
-        k, v = rearrange(self.kv(context), "b r n (two h d) -> two b r h n d", two=2, h=self.heads)
+        if x is context:
+            q, kv, gate = together(x, self.q, self.kv, self.gate)
+        else:
+            [kv], (q, gate) = together(context, self.kv), together(x, self.q, self.gate)
+        q = rearrange(q, "b r n (h d) -> b r h n d", h=self.heads)
+        k, v = rearrange(kv, "b r n (two h d) -> two b r h n d", two=2, h=self.heads)
         if self.rotary is not None:
             q, k = (self.rows(self.rotary, each, 3) for each in (q, k))
         out = rearrange(self.attend(q, k, v, bias, mask), "b r h n d -> b r n (h d)")
-        return self.out(sigmoid_gate(out, self.gate(x)))
+        return self.out(sigmoid_gate(out, gate))

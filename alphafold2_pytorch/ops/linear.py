@@ -1,4 +1,8 @@
-"""Linear layers by the fastest matrix product that the machine has."""
+"""Linear layers by the fastest matrix product that the machine has.
+
+Two backends: "torch", and "onednn", which PyTorch carries but uses for half precision only. In
+float32 PyTorch calls MKL, which has no AVX-512 for AMD's processors: there oneDNN is twice as fast.
+"""
 
 from typing import Any
 
@@ -7,20 +11,22 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from alphafold2_pytorch.config import Runtime
+from alphafold2_pytorch.ops.runtime import Operation
 from alphafold2_pytorch.typing import Float, Tensor
 
-LEAST = 2**22  # multiplications; fewer take no longer than it takes to choose
+BACKENDS = ("onednn", "torch")  # of these "auto" takes the first that does not refuse
+LEAST = 2**22  # multiplications; fewer take no longer than it takes to begin
 ROWS = 2048  # of a piece of the weight's gradient: what it reads stays in a CPU's cache
 
 
-class Linear(nn.Linear):
-    """`nn.Linear`, with `relu` on its result if asked for."""
-
-    runtime = Runtime()  # written by `set_runtime`
+class Linear(nn.Linear, Operation):
+    """`nn.Linear`, with `relu` on its result if asked for; `Runtime(linear=...)` chooses how."""
 
     def forward(self, x: Float[Tensor, "*b d"], relu: bool = False) -> Float[Tensor, "*b o"]:
-        return linear(x, self.weight, self.bias, relu, self.runtime.linear)
+        named, weight = self.runtime.linear, self.weight
+        name = choose(x, weight, named)
+        self.ran(name, x, lambda: reasons(x, weight, named, name))
+        return run(name, x, weight, self.bias, relu)
 
 
 def linear(
@@ -30,20 +36,50 @@ def linear(
     relu: bool = False,
     named: str = "auto",
 ) -> Float[Tensor, "*b o"]:
-    """x weight^T + bias, then ReLU if asked for.
+    """x weight^T + bias, then ReLU if asked for. `ValueError` if the named backend refuses."""
+    return run(choose(x, weight, named), x, weight, bias, relu)
 
-    "onednn" is twice as fast as PyTorch's own product in float32 on AMD processors, for which the
-    library behind that, MKL, has no AVX-512. `ValueError` if it is named and refuses.
+
+def together(x: Float[Tensor, "*b d"], *layers: nn.Module) -> tuple[Tensor, ...]:
+    """What several layers make of the same input: without gradients by one product.
+
+    Layers that somebody has put in place of a `Linear` are called one by one.
     """
-    refusal = None if named == "torch" else refuses(x, weight)
-    if named == "torch" or (named == "auto" and (refusal or x.numel() * len(weight) < LEAST)):
-        out = F.linear(x, weight, bias)
-        return F.relu(out, inplace=not torch.is_grad_enabled()) if relu else out
-    if refusal is not None:
-        raise ValueError(f"linear backend {named!r} refuses this input: {refusal}")
-    if torch.is_grad_enabled():
-        return OneDnn.apply(x, weight, bias, relu)
-    return product(x, weight, bias, relu)
+    if torch.is_grad_enabled() or any(type(each) is not Linear for each in layers):
+        return tuple(each(x) for each in layers)
+    weight = torch.cat([each.weight for each in layers])
+    zero = weight.new_zeros(())
+    bias = torch.cat([zero.expand(len(e.weight)) if e.bias is None else e.bias for e in layers])
+    first, named = layers[0], layers[0].runtime.linear
+    name = choose(x, weight, named)
+    first.ran(name, x, lambda: reasons(x, weight, named, name))
+    return run(name, x, weight, bias, False).split([len(each.weight) for each in layers], -1)
+
+
+def choose(x: Tensor, weight: Tensor, named: str) -> str:
+    """The backend that runs."""
+    if named == "torch" or (named == "auto" and small(x, weight)):
+        return "torch"
+    if refusal := refuses(x, weight):
+        if named != "auto":
+            raise ValueError(f"linear backend {named!r} refuses this input: {refusal}")
+        return "torch"
+    return "onednn"
+
+
+def reasons(x: Tensor, weight: Tensor, named: str, chosen: str) -> dict[str, str]:
+    """Why the other backend does not run."""
+    [other] = {*BACKENDS} - {chosen}
+    if refusal := refuses(x, weight) if other == "onednn" else None:
+        return {other: refusal}
+    if named != "auto":
+        return {other: f"{named!r} is asked for by name"}
+    return {other: "too small to be worth it" if small(x, weight) else "slower here"}
+
+
+def small(x: Tensor, weight: Tensor) -> bool:
+    """Whether the product is done before another way would have begun."""
+    return x.numel() * weight.shape[0] < LEAST
 
 
 def refuses(x: Tensor, weight: Tensor) -> str | None:
@@ -57,10 +93,20 @@ def refuses(x: Tensor, weight: Tensor) -> str | None:
     if type(weight) not in (Tensor, nn.Parameter):
         return f"it reads plain tensors, not {type(weight).__name__}"
     if not torch.backends.mkldnn.is_available():
-        return "this PyTorch was built without oneDNN"
+        return "this PyTorch was built without it"
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return "without AVX-512 it is no faster"
     return None
+
+
+def run(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    """By the backend of that name."""
+    if name == "torch":
+        out = F.linear(x, weight, bias)
+        return F.relu(out, inplace=not torch.is_grad_enabled()) if relu else out
+    if torch.is_grad_enabled():
+        return OneDnn.apply(x, weight, bias, relu)
+    return product(x, weight, bias, relu)
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
@@ -94,11 +140,8 @@ class OneDnn(torch.autograd.Function):
 
 def weight_gradient(x: Float[Tensor, "n d"], slope: Float[Tensor, "n o"]) -> Float[Tensor, "o d"]:
     """slope^T x, by pieces of rows: oneDNN first copies what it reads into an order of its own."""
-    total = None
-    for rows, slopes in zip(x.split(ROWS), slope.split(ROWS), strict=True):
-        part = torch.ops.mkldnn._linear_pointwise(slopes.t(), rows.t(), None, "none", [], "")
-        total = part if total is None else total.add_(part)
-    return total
+    pieces = zip(slope.split(ROWS), x.split(ROWS), strict=True)
+    return sum(product(slopes.t(), rows.t(), None, False) for slopes, rows in pieces)
 
 
 def products(
@@ -112,8 +155,8 @@ def products(
     if left.dtype == torch.float16:
         with torch.autocast(left.device.type, enabled=False):
             return products(left.float(), right.float(), turned, named)
-    small = left[0, 0].numel() * right.shape[2] < LEAST
-    if named == "torch" or small or refuses(left, right) or torch.is_grad_enabled():
+    alone = choose(left[0, 0], right[0, 0], named) if left.numel() else "torch"
+    if alone == "torch" or torch.is_grad_enabled():
         return torch.matmul(left.mT, right) if turned else torch.matmul(left, right.mT)
     for lefts, rights in zip(left, right, strict=True):
         for mine, theirs in zip(lefts, rights, strict=True):

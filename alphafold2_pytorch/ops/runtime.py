@@ -12,7 +12,7 @@ from alphafold2_pytorch.typing import Tensor
 
 # Of the temporaries of a piece that is computed again. A tensor of more than 32 MiB comes from the
 # system page by page each time one is made, which takes as long as many a product that fills it.
-KEPT_BYTES = 16 * 2**20
+KEPT_BYTES = 8 * 2**20
 
 
 # The operation, the name of what it runs, on what, and of each other choice why it does not run.
@@ -95,9 +95,13 @@ def set_runtime(model: nn.Module, runtime: Runtime) -> None:
 
     `ValueError` if the runtime names a backend that there is not.
     """
+    from alphafold2_pytorch.ops import linear  # these use `Operation`
     from alphafold2_pytorch.ops.backends import BACKENDS
-    from alphafold2_pytorch.ops.triangles import TRIANGLES  # its backends use `Rows`
+    from alphafold2_pytorch.ops.triangles import TRIANGLES
 
+    if runtime.linear not in ("auto", *linear.BACKENDS):
+        known = ", ".join(("auto", *linear.BACKENDS))
+        raise ValueError(f"unknown linear backend {runtime.linear!r}; choose from {known}")
     for registry, name in ((BACKENDS, runtime.attention), (TRIANGLES, runtime.triangle)):
         if name != "auto":
             registry[name]

@@ -1,0 +1,115 @@
+"""Linear layers: every product gives the numbers and gradients of the definition."""
+
+import pytest
+import torch
+from kit import random_features
+from torch import nn
+
+from alphafold2_pytorch import Alphafold2, Runtime, explain
+from alphafold2_pytorch.ops import set_runtime
+from alphafold2_pytorch.ops.linear import (
+    BACKENDS,
+    LEAST,
+    Linear,
+    choose,
+    linear,
+    products,
+    reasons,
+    refuses,
+)
+
+ROUNDING = 2  # times the error of PyTorch's own product in the same dtype
+
+
+def skip_if_refused(name: str, x: torch.Tensor, weight: torch.Tensor) -> None:
+    if name == "onednn" and (refusal := refuses(x, weight)):
+        pytest.skip(f"onednn: {refusal}")
+
+
+def gradients(x, weight, bias, relu, name, slope):
+    leaves = [each.detach().clone().requires_grad_() for each in (x, weight, bias)]
+    out = linear(*leaves, relu, name)
+    return [out.detach(), *torch.autograd.grad(out, leaves, slope)]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", [(5, 17), (2, 33, 64), (1, 4500, 48)])
+def test_a_backend_gives_the_outputs_and_gradients_of_the_definition(name, relu, shape):
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(shape), torch.randn(40, shape[-1]), torch.randn(40)
+    slope = torch.randn(*shape[:-1], 40)
+    skip_if_refused(name, x, weight)
+    exact = gradients(*(each.double() for each in (x, weight, bias)), relu, "torch", slope.double())
+    usual = gradients(x, weight, bias, relu, "torch", slope)
+    found = gradients(x, weight, bias, relu, name, slope)
+    for true, plain, mine in zip(exact, usual, found, strict=True):
+        allowed = ROUNDING * (plain - true).abs().max() + 1e-5 * true.abs().max()
+        assert (mine - true).abs().max() <= allowed
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_views_and_missing_biases_are_read_as_they_are(name):
+    x, weight = torch.randn(7, 6, 5).transpose(0, 1), torch.randn(5, 9).t()
+    skip_if_refused(name, x, weight)
+    expected = torch.einsum("...d,od->...o", x.double(), weight.double())
+    with torch.no_grad():
+        assert torch.allclose(linear(x, weight, named=name).double(), expected, atol=1e-5)
+    leaf = x.contiguous().requires_grad_()
+    linear(leaf, weight, named=name).sum().backward()  # whose gradient is an expanded view
+    assert torch.allclose(leaf.grad, weight.sum(0).expand_as(leaf), atol=1e-5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("size", [5, 170])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_products_of_stacks_of_matrices(turned, size, batch):
+    torch.manual_seed(0)
+    both = torch.randn(batch, 6, size, size)
+    left, right = both.chunk(2, 1)
+    pattern = "bdki,bdkj->bdij" if turned else "bdik,bdjk->bdij"
+    expected = torch.einsum(pattern, left.double(), right.double())
+    with torch.no_grad():
+        assert torch.allclose(products(left, right, turned, "auto").double(), expected, atol=1e-4)
+
+
+def test_float16_sums_have_room():
+    left = torch.full((1, 1, 3, 700), 10.0, dtype=torch.float16)
+    with torch.no_grad():
+        assert products(left, left, False, "auto").eq(70_000).all()
+
+
+def test_auto_leaves_small_products_alone_and_says_why():
+    x = torch.randn(3, 8)
+    weight = torch.randn(4, 8)
+    assert choose(x, weight, "auto") == "torch"
+    told = reasons(x, weight, "auto", "torch")
+    assert told == {"onednn": refuses(x, weight) or "too small to be worth it"}
+    wide = torch.randn(LEAST // 64, 8)
+    if refuses(wide, torch.randn(8, 8)) is None:
+        assert choose(wide, torch.randn(8, 8), "auto") == "onednn"
+
+
+def test_a_named_backend_that_refuses_is_an_error():
+    x = torch.randn(3, 8, dtype=torch.float64)
+    with pytest.raises(ValueError, match="float32"):
+        linear(x, torch.randn(4, 8, dtype=torch.float64), named="onednn")
+    with pytest.raises(ValueError, match="choose from auto, onednn, torch"):
+        set_runtime(nn.Linear(2, 2), Runtime(linear="mkl"))
+
+
+def test_a_model_tells_which_product_ran():
+    features, x = random_features(), torch.zeros(1, 1)
+    model = Alphafold2(dim=16, heads=2, dim_head=8, custom_block_types=("evoformer",)).eval()
+    calls = explain(model, features, Runtime(linear="torch")).calls
+    mine = [call for call in calls if call.operation == "Linear"]
+    assert mine and all(call.ran == "torch" for call in mine)
+    told = "'torch' is asked for by name"
+    assert all(dict(call.why)["onednn"] in (told, refuses(x, x)) for call in mine)
+
+
+def test_saved_weights_are_those_of_a_plain_linear_layer():
+    plain, ours = nn.Linear(4, 3), Linear(4, 3)
+    ours.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 4)
+    assert torch.equal(ours(x), plain(x))
