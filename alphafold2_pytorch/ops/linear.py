@@ -41,19 +41,20 @@ def linear(
 
 
 def together(x: Float[Tensor, "*b d"], *layers: nn.Module) -> tuple[Tensor, ...]:
-    """What several layers make of the same input: without gradients by one product.
+    """What several layers make of the same input, by one product.
 
     Layers that somebody has put in place of a `Linear` are called one by one.
     """
-    if torch.is_grad_enabled() or any(type(each) is not Linear for each in layers):
+    own = [each for each in layers if type(each) is Linear]
+    if len(own) < len(layers):
         return tuple(each(x) for each in layers)
-    weight = torch.cat([each.weight for each in layers])
+    weight, named = torch.cat([each.weight for each in own]), own[0].runtime.linear
     zero = weight.new_zeros(())
-    bias = torch.cat([zero.expand(len(e.weight)) if e.bias is None else e.bias for e in layers])
-    first, named = layers[0], layers[0].runtime.linear
+    biases = [zero.expand(each.out_features) if each.bias is None else each.bias for each in own]
     name = choose(x, weight, named)
-    first.ran(name, x, lambda: reasons(x, weight, named, name))
-    return run(name, x, weight, bias, False).split([len(each.weight) for each in layers], -1)
+    own[0].ran(name, x, lambda: reasons(x, weight, named, name))
+    found = run(name, x, weight, torch.cat(biases), False)
+    return found.split([each.out_features for each in own], -1)
 
 
 def choose(x: Tensor, weight: Tensor, named: str) -> str:
@@ -141,7 +142,8 @@ class OneDnn(torch.autograd.Function):
 def weight_gradient(x: Float[Tensor, "n d"], slope: Float[Tensor, "n o"]) -> Float[Tensor, "o d"]:
     """slope^T x, by pieces of rows: oneDNN first copies what it reads into an order of its own."""
     pieces = zip(slope.split(ROWS), x.split(ROWS), strict=True)
-    return sum(product(slopes.t(), rows.t(), None, False) for slopes, rows in pieces)
+    parts = (product(slopes.t(), rows.t(), None, False) for slopes, rows in pieces)
+    return sum(parts, slope.new_zeros(()))
 
 
 def products(
