@@ -160,15 +160,19 @@ def test_constraints_of_kernels_are_told():
     assert "as many keys as queries, got 20 and 30" in deepspeed(*on_gpu(30, m=20))
     assert "at least 17 positions, got 16" in deepspeed(*on_gpu(16))
     assert "16 to 256 wide, got 8" in BACKENDS["flex"].refuses(*on_gpu(d=8))
-    with FakeTensorMode():
-        call = moved(triangle_call(9, torch.float32, dim=16, hidden=48), "cuda")
-        half = moved(triangle_call(9, torch.float16), "cuda")
-    refuses = TRIANGLES["cuequivariance"].refuses
-    assert "multiples of 32, got 16 and 48 inside" in refuses(*call)
-    assert "no torch.float16 with room for the sum" in refuses(*half)
-    with torch.autocast("cuda", torch.float16), FakeTensorMode():
-        wide = moved(triangle_call(9, torch.float32), "cuda")
-        assert "no torch.float16 with room for the sum" in refuses(*wide)
+
+
+def test_constraints_of_the_triangle_kernel_are_told():
+    def refusal(dtype=torch.float32, dim=32, hidden=32) -> str:
+        with FakeTensorMode():
+            _, mask, outgoing, weights = triangle_call(9, dtype, True, dim, hidden)
+            pair = torch.empty(1, 9, 9, dim, dtype=dtype, device="cuda")
+        return TRIANGLES["cuequivariance"].refuses(pair, mask, outgoing, weights)
+
+    assert "multiples of 32, got 16 and 48 inside" in refusal(dim=16, hidden=48)
+    assert "no torch.float16 with room for the sum" in refusal(torch.float16)
+    with torch.autocast("cuda", torch.float16):
+        assert "no torch.float16 with room for the sum" in refusal()
 
 
 def test_nothing_that_was_never_measured_on_a_gpu_is_in_auto():
