@@ -1,0 +1,75 @@
+"""How a Triton kernel is started: sizes of tiles, precision of float32, the interpreter."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from alphafold2_pytorch.typing import Tensor
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class Tiles(NamedTuple):
+    """One way to run a kernel: the sizes of its tiles by name, warps, and stages of its loop."""
+
+    sizes: dict[str, int]
+    warps: int
+    stages: int
+
+
+def refuse(x: Tensor, width: int, widest: int) -> str | None:
+    """Why the kernels cannot take such a tensor, in words, or None."""
+    if x.dtype not in DTYPES:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+        return f"the Triton kernels compute in {names}, not {str(x.dtype).removeprefix('torch.')}"
+    if not 1 <= width <= widest:
+        return f"the Triton kernels take at most {widest} features, got {width}"
+    return None
+
+
+def power_of_two(width: int) -> int:
+    """The size of a tile that holds `width` features; a dot product needs 16."""
+    return max(16, 1 << (width - 1).bit_length())
+
+
+def precision() -> str:
+    """How float32 is multiplied: in full, unless the user lets PyTorch use TensorFloat-32."""
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
+
+
+def interpreted() -> bool:
+    """Whether `TRITON_INTERPRET=1` was set when Triton was imported: kernels then run on the CPU."""
+    import triton
+
+    return triton.knobs.runtime.interpret
+
+
+def start(
+    kernel, ways: tuple[Tiles, ...], grid: Callable[[dict], tuple[int]], length: int, *args, **sizes
+) -> None:
+    """Run a kernel in the fastest of `ways`, which is measured once per dtype, width and length.
+
+    Lengths share a measurement up to the next power of two. The interpreter takes the first way.
+    """
+    if interpreted():
+        kernel[grid](*args, **sizes, **ways[0].sizes)
+        return
+    _tuner(kernel, tuple(map(_frozen, ways)), power_of_two(length))[grid](*args, **sizes)
+
+
+def _frozen(way: Tiles) -> tuple:
+    return tuple(way.sizes.items()), way.warps, way.stages
+
+
+@functools.cache
+def _tuner(kernel, ways: tuple, length: int):
+    """An autotuner of its own for every range of lengths; it tells dtypes and widths apart."""
+    import triton
+
+    configs = [
+        triton.Config(dict(sizes), num_warps=warps, num_stages=stages)
+        for sizes, warps, stages in ways
+    ]
+    return triton.autotune(configs, key=["WIDTH"])(kernel)
