@@ -90,7 +90,7 @@ class _Attend(torch.autograd.Function):
                 *map(_strides, (q, k, v, bias_read, keep, out)),
                 *_lengths(q, k),
                 WIDTH=power_of_two(q.shape[-1]),
-                PRECISION=precision(),
+                PRECISION=precision(q.dtype),
             )
         ctx.save_for_backward(q, k, v, bias, mask, out, sums)
         return out
@@ -119,7 +119,7 @@ class _Backward:
         self.dots = torch.empty_like(sums)
         self.reads = (q, k, v, bias, mask, sums, self.dots, grad)
         self.strides = tuple(map(_strides, (q, k, v, bias, mask, grad)))
-        self.sizes = {"WIDTH": power_of_two(q.shape[-1]), "PRECISION": precision()}
+        self.sizes = {"WIDTH": power_of_two(q.shape[-1]), "PRECISION": precision(q.dtype)}
 
     def sum_outputs(self, out: Tensor) -> None:
         from alphafold2_pytorch.ops.kernels import attention_kernels as kernels

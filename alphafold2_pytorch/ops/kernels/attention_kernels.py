@@ -13,6 +13,8 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
+from alphafold2_pytorch.ops.kernels.dot_kernels import dot
+
 LOG2_E = tl.constexpr(1.4426950408889634)
 LOWEST = tl.constexpr(-1e30)  # a maximum before any logit; finite, so that no difference is nan
 
@@ -94,7 +96,7 @@ def forward(
     for start in range(0, m, KEYS):
         keys = start + tl.arange(0, KEYS)
         k_tile = _tile(k, k_strides, batch, row, head, keys, features, m, width)
-        logits = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION) * scale
+        logits = dot(q_tile, tl.trans(k_tile), None, PRECISION) * scale
         if bias is not None:
             logits += _bias_tile(
                 bias, bias_strides, batch, head, queries[:, None], keys[None, :], n, m
@@ -107,7 +109,7 @@ def forward(
         v_tile = _tile(v, v_strides, batch, row, head, keys, features, m, width)
         total = total * fade + tl.sum(weights, 1)
         found = found * fade[:, None]
-        found = tl.dot(weights.to(v_tile.dtype), v_tile, found, input_precision=PRECISION)
+        found = dot(weights, v_tile, found, PRECISION)
         highest = higher
     seen = total > 0
     found = found / tl.where(seen, total, 1.0)[:, None]
@@ -150,12 +152,12 @@ def backward_queries(
     grad_tile = _tile(grad, grad_strides, batch, row, head, queries, features, n, width)
     at = ((batch * rows + row) * heads + head) * n + queries
     logarithm = tl.load(sums + at, mask=queries < n, other=float("inf"))
-    dot = tl.load(dots + at, mask=queries < n, other=0.0)
+    subtract = tl.load(dots + at, mask=queries < n, other=0.0)
     found = tl.zeros([QUERIES, WIDTH], tl.float32)
     for start in range(0, m, KEYS):
         keys = start + tl.arange(0, KEYS)
         k_tile = _tile(k, k_strides, batch, row, head, keys, features, m, width)
-        logits = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION) * scale
+        logits = dot(q_tile, tl.trans(k_tile), None, PRECISION) * scale
         if bias is not None:
             logits += _bias_tile(
                 bias, bias_strides, batch, head, queries[:, None], keys[None, :], n, m
@@ -164,9 +166,9 @@ def backward_queries(
         logits = tl.where(keep[None, :], logits, float("-inf"))
         weights = tl.exp2(logits - logarithm[:, None])
         v_tile = _tile(v, v_strides, batch, row, head, keys, features, m, width)
-        weights_grad = tl.dot(grad_tile, tl.trans(v_tile), input_precision=PRECISION)
-        logits_grad = weights * (weights_grad - dot[:, None])
-        found = tl.dot(logits_grad.to(k_tile.dtype), k_tile, found, input_precision=PRECISION)
+        weights_grad = dot(grad_tile, tl.trans(v_tile), None, PRECISION)
+        logits_grad = weights * (weights_grad - subtract[:, None])
+        found = dot(logits_grad, k_tile, found, PRECISION)
     found = found * (scale / LOG2_E)
     _store(found, q_grad, q_grad_strides, batch, row, head, queries, features, n, width)
 
@@ -192,21 +194,21 @@ def backward_keys(
     for start in range(0, n, QUERIES):
         queries = start + tl.arange(0, QUERIES)
         q_tile = _tile(q, q_strides, batch, row, head, queries, features, n, width)
-        logits = tl.dot(k_tile, tl.trans(q_tile), input_precision=PRECISION) * scale
+        logits = dot(k_tile, tl.trans(q_tile), None, PRECISION) * scale
         if bias is not None:
             logits += _bias_tile(
                 bias, bias_strides, batch, head, queries[None, :], keys[:, None], n, m
             )
         at = ((batch * rows + row) * heads + head) * n + queries
         logarithm = tl.load(sums + at, mask=queries < n, other=float("inf"))
-        dot = tl.load(dots + at, mask=queries < n, other=0.0)
+        subtract = tl.load(dots + at, mask=queries < n, other=0.0)
         logits = tl.where(keep[:, None], logits, float("-inf"))
         weights = tl.exp2(logits - logarithm[None, :])
         grad_tile = _tile(grad, grad_strides, batch, row, head, queries, features, n, width)
-        v_found = tl.dot(weights.to(grad_tile.dtype), grad_tile, v_found, input_precision=PRECISION)
-        weights_grad = tl.dot(v_tile, tl.trans(grad_tile), input_precision=PRECISION)
-        logits_grad = weights * (weights_grad - dot[None, :])
-        k_found = tl.dot(logits_grad.to(q_tile.dtype), q_tile, k_found, input_precision=PRECISION)
+        v_found = dot(weights, grad_tile, v_found, PRECISION)
+        weights_grad = dot(v_tile, tl.trans(grad_tile), None, PRECISION)
+        logits_grad = weights * (weights_grad - subtract[None, :])
+        k_found = dot(logits_grad, q_tile, k_found, PRECISION)
     k_found = k_found * (scale / LOG2_E)
     _store(k_found, k_grad, k_grad_strides, batch, row, head, keys, features, m, width)
     _store(v_found, v_grad, v_grad_strides, batch, row, head, keys, features, m, width)
@@ -232,15 +234,15 @@ def backward_bias(
     for row in range(first, tl.minimum(first + rows_each, rows)):
         q_tile = _tile(q, q_strides, batch, row, head, queries, features, n, width)
         k_tile = _tile(k, k_strides, batch, row, head, keys, features, m, width)
-        logits = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION) * scale + base
+        logits = dot(q_tile, tl.trans(k_tile), None, PRECISION) * scale + base
         keep = _kept(mask, mask_strides, batch, row, keys, m)
         logits = tl.where(keep[None, :], logits, float("-inf"))
         at = ((batch * rows + row) * heads + head) * n + queries
         logarithm = tl.load(sums + at, mask=queries < n, other=float("inf"))
-        dot = tl.load(dots + at, mask=queries < n, other=0.0)
+        subtract = tl.load(dots + at, mask=queries < n, other=0.0)
         weights = tl.exp2(logits - logarithm[:, None])
         v_tile = _tile(v, v_strides, batch, row, head, keys, features, m, width)
         grad_tile = _tile(grad, grad_strides, batch, row, head, queries, features, n, width)
-        weights_grad = tl.dot(grad_tile, tl.trans(v_tile), input_precision=PRECISION)
-        found += weights * (weights_grad - dot[:, None])
+        weights_grad = dot(grad_tile, tl.trans(v_tile), None, PRECISION)
+        found += weights * (weights_grad - subtract[:, None])
     _store(found, bias_grad, bias_grad_strides, share, batch, head, queries, keys, n, m)

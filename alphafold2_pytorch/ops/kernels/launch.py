@@ -9,6 +9,7 @@ import torch
 from alphafold2_pytorch.typing import Tensor
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+INTERPRETED = 64
 
 
 class Tiles(NamedTuple):
@@ -34,8 +35,10 @@ def power_of_two(width: int) -> int:
     return max(16, 1 << (width - 1).bit_length())
 
 
-def precision() -> str:
+def precision(dtype: torch.dtype) -> str:
     """How float32 is multiplied: in full, unless the user lets PyTorch use TensorFloat-32."""
+    if dtype == torch.bfloat16 and interpreted():
+        return "widened"
     return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
 
@@ -51,10 +54,11 @@ def start(
 ) -> None:
     """Run a kernel in the fastest of `ways`, which is measured once per dtype, width and length.
 
-    Lengths share a measurement up to the next power of two. The interpreter takes the first way.
+    Lengths share a measurement up to the next power of two. The interpreter's time is that of its
+    calls, not of numbers: it gets large tiles.
     """
     if interpreted():
-        kernel[grid](*args, **sizes, **ways[0].sizes)
+        kernel[grid](*args, **sizes, **dict.fromkeys(ways[0].sizes, INTERPRETED))
         return
     _tuner(kernel, tuple(map(_frozen, ways)), power_of_two(length))[grid](*args, **sizes)
 
