@@ -49,26 +49,34 @@ def interpreted() -> bool:
     return triton.knobs.runtime.interpret
 
 
+def sizes_of(ways: tuple[Tiles, ...]) -> dict[str, int]:
+    """The first way's sizes. The interpreter's time is that of its calls, so its tiles are large."""
+    return dict.fromkeys(ways[0].sizes, INTERPRETED) if interpreted() else ways[0].sizes
+
+
 def start(
-    kernel, ways: tuple[Tiles, ...], grid: Callable[[dict], tuple[int]], length: int, *args, **sizes
+    kernel,
+    ways: tuple[Tiles, ...],
+    grid: Callable[[dict], tuple[int]],
+    length: int,
+    *args,
+    restore: tuple[str, ...] = (),
+    **sizes,
 ) -> None:
     """Run a kernel in the fastest of `ways`, which is measured once per dtype, width and length.
 
-    Lengths share a measurement up to the next power of two. The interpreter's time is that of its
-    calls, not of numbers: it gets large tiles.
+    Lengths share a measurement up to the next power of two. `restore` names what the kernel reads
+    and overwrites: measuring must not do it twice.
     """
     if interpreted():
-        kernel[grid](*args, **sizes, **dict.fromkeys(ways[0].sizes, INTERPRETED))
+        kernel[grid](*args, **sizes, **sizes_of(ways))
         return
-    _tuner(kernel, tuple(map(_frozen, ways)), power_of_two(length))[grid](*args, **sizes)
-
-
-def _frozen(way: Tiles) -> tuple:
-    return tuple(way.sizes.items()), way.warps, way.stages
+    frozen = tuple((tuple(way.sizes.items()), way.warps, way.stages) for way in ways)
+    _tuner(kernel, frozen, power_of_two(length), restore)[grid](*args, **sizes)
 
 
 @functools.cache
-def _tuner(kernel, ways: tuple, length: int):
+def _tuner(kernel, ways: tuple, length: int, restore: tuple[str, ...]):
     """An autotuner of its own for every range of lengths; it tells dtypes and widths apart."""
     import triton
 
@@ -76,4 +84,5 @@ def _tuner(kernel, ways: tuple, length: int):
         triton.Config(dict(sizes), num_warps=warps, num_stages=stages)
         for sizes, warps, stages in ways
     ]
-    return triton.autotune(configs, key=["WIDTH"])(kernel)
+    widths = [name for name in ("WIDTH", "HIDDEN") if name in kernel.arg_names]
+    return triton.autotune(configs, key=widths, restore_value=restore)(kernel)
