@@ -1,6 +1,7 @@
 """Every backend against its definition in float64, no further from it than plain PyTorch is.
 
-A new backend is covered by being registered. On a GPU: pytest -o addopts= -m gpu tests/test_backends.py
+A new backend is covered by being registered.
+On a GPU: pytest -o addopts= -m gpu tests/test_backends.py
 """
 
 import re
@@ -24,6 +25,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from alphafold2_pytorch.ops.backends import BACKENDS
 from alphafold2_pytorch.ops.triangles import TRIANGLES
+from alphafold2_pytorch.ops.triangles.base import computed_in
 
 LENGTHS = [17, 64, 128, 199]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -144,8 +146,13 @@ def test_kernels_for_a_gpu_say_why_they_refuse(name, monkeypatch):
     assert refuses(*attention_call(17, torch.float32)) == "it runs on CUDA only"
     packages = {"cuequivariance": "cuequivariance_torch", "deepspeed": "deepspeed"}
     if name in packages and find_spec(packages[name]) is None:
-        install = {"cuequivariance": r"pip install .*\[cuequivariance\]", "deepspeed": r"_deepspeed.sh"}
-        assert re.search(rf"{packages[name]} is not installed: .*{install[name]}", refuses(*on_gpu()))
+        install = {
+            "cuequivariance": r"pip install .*\[cuequivariance\]",
+            "deepspeed": r"_deepspeed.sh",
+        }
+        assert re.search(
+            rf"{packages[name]} is not installed: .*{install[name]}", refuses(*on_gpu())
+        )
     if name != "triton" or find_spec("triton"):
         assert refuses(*on_gpu(dropout=0.1)) == "it has no dropout"
         assert "float64" in refuses(*on_gpu(dtype=torch.float64))
@@ -171,8 +178,9 @@ def test_constraints_of_the_triangle_kernel_are_told():
 
     assert "multiples of 32, got 16 and 48 inside" in refusal(dim=16, hidden=48)
     assert "no torch.float16 with room for the sum" in refusal(torch.float16)
-    with torch.autocast("cuda", torch.float16):
-        assert "no torch.float16 with room for the sum" in refusal()
+    with torch.autocast("cpu", torch.float16):  # which decides what products are computed in
+        assert computed_in(torch.empty(1)) == torch.float16
+    assert computed_in(torch.empty(1)) == torch.float32
 
 
 def test_nothing_that_was_never_measured_on_a_gpu_is_in_auto():

@@ -30,6 +30,7 @@ def test_the_backend_that_ran_is_the_one_that_is_told(monkeypatch):
     model, features, really = model_of("evoformer"), random_features(n=9, rows=4), []
     for registry in (BACKENDS, TRIANGLES):
         for name, entry in registry.entries.items():
+
             def run(*call, name=name, run=entry.run, kind=registry.kind):
                 really.append((kind, name))
                 return run(*call)

@@ -13,6 +13,7 @@ from alphafold2_pytorch.ops import Attend, OuterProduct, set_runtime
 from alphafold2_pytorch.ops.backends import BACKENDS
 from alphafold2_pytorch.ops.triangles import TRIANGLES
 
+
 @pytest.mark.parametrize("field", ["attention", "triangle"])
 def test_a_named_backend_that_does_not_exist_is_refused(field):
     with pytest.raises(ValueError, match=rf"unknown {field} backend 'warp'.*reference"):

@@ -57,9 +57,7 @@ TRIANGLES: Registry[TriangleBackend] = Registry("triangle backend")
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Over the last axis, computed in the wider of both dtypes; the result has the weights'."""
     wide = torch.promote_types(x.dtype, weight.dtype)
-    return F.layer_norm(
-        x.to(wide), weight.shape, weight.to(wide), bias.to(wide)
-    ).to(weight.dtype)
+    return F.layer_norm(x.to(wide), weight.shape, weight.to(wide), bias.to(wide)).to(weight.dtype)
 
 
 def sum_with_room(left: Float[Tensor, "*b i k"], right: Float[Tensor, "*b j k"]) -> Tensor:
