@@ -56,7 +56,9 @@ def runtimes():
 
 
 @pytest.mark.parametrize(
-    "runtime", list(runtimes()), ids=lambda r: f"{r.attention}-{r.triangle}-checkpoint={r.checkpoint}"
+    "runtime",
+    list(runtimes()),
+    ids=lambda r: f"{r.attention}-{r.triangle}-checkpoint={r.checkpoint}",
 )
 def test_any_two_runtimes_give_the_same_numbers_and_gradients(runtime):
     model = scrambled(Alphafold2(tiny_config("evoformer", "self", "cross", predict_coords=True)))
