@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from backend_kit import attention_call, skip_if_refused, triangle_call
 from kit import random_features, random_streams, scrambled, tiny_config
 
 from alphafold2_pytorch.blocks import BLOCKS
@@ -10,39 +11,7 @@ from alphafold2_pytorch.features import Features
 from alphafold2_pytorch.model import Alphafold2
 from alphafold2_pytorch.ops import Attend, OuterProduct, set_runtime
 from alphafold2_pytorch.ops.backends import BACKENDS
-
-FASTER = sorted(set(BACKENDS.entries) - {"reference"})
-
-
-@pytest.mark.parametrize("name", FASTER)
-@pytest.mark.parametrize("with_bias", [True, False])
-@pytest.mark.parametrize("with_mask", [True, False])
-def test_a_backend_gives_the_references_output_and_gradients(name, with_bias, with_mask):
-    b, r, h, n, m, d = 2, 3, 4, 5, 6, 8
-    q, k, v, bias = (
-        torch.randn(*shape, dtype=torch.float64, requires_grad=True)
-        for shape in ((b, r, h, n, d), (b, r, h, m, d), (b, r, h, m, d), (b, h, n, m))
-    )
-    mask = torch.rand(b, r, m) > 0.3
-    mask[0, 0] = False
-    inputs = [q, k, v] + ([bias] if with_bias else [])
-    found = {}
-    for each in (name, "reference"):
-        attend = Attend()
-        set_runtime(attend, Runtime(attention=each))
-        out = attend(q, k, v, bias if with_bias else None, mask if with_mask else None)
-        found[each] = out, torch.autograd.grad(out.square().sum(), inputs)
-    torch.testing.assert_close(found[name], found["reference"], rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", sorted(BACKENDS.entries))
-def test_a_row_without_keys_yields_zero(name):
-    q = torch.randn(1, 2, 1, 3, 4)
-    mask = torch.tensor([[[True, False, True], [False, False, False]]])
-    attend = Attend()
-    set_runtime(attend, Runtime(attention=name))
-    out = attend(q, q, q, None, mask)
-    assert torch.equal(out[0, 1], torch.zeros(1, 3, 4)) and out[0, 0].any()
+from alphafold2_pytorch.ops.triangles import TRIANGLES
 
 
 @pytest.mark.parametrize("field", ["attention", "triangle"])
@@ -79,14 +48,23 @@ def test_cutting_temporaries_into_pieces_changes_no_number(name):
     torch.testing.assert_close(pieces.msa, whole.msa, rtol=1e-4, atol=1e-5)
 
 
+def runtimes():
+    """Every backend by name, and recomputed blocks."""
+    yield from (Runtime(attention=name) for name in sorted(BACKENDS.entries))
+    yield from (Runtime(triangle=name) for name in sorted(TRIANGLES.entries))
+    yield Runtime(checkpoint=True)
+
+
 @pytest.mark.parametrize(
     "runtime",
-    [Runtime(attention=name) for name in sorted(BACKENDS.entries)] + [Runtime(checkpoint=True)],
-    ids=lambda r: f"{r.attention}-checkpoint={r.checkpoint}",
+    list(runtimes()),
+    ids=lambda r: f"{r.attention}-{r.triangle}-checkpoint={r.checkpoint}",
 )
 def test_any_two_runtimes_give_the_same_numbers_and_gradients(runtime):
     model = scrambled(Alphafold2(tiny_config("evoformer", "self", "cross", predict_coords=True)))
     features: Features = random_features()
+    skip_if_refused(BACKENDS, runtime.attention, attention_call(17, torch.float32))
+    skip_if_refused(TRIANGLES, runtime.triangle, triangle_call(9, torch.float32))
     found = []
     for each in (Runtime(), runtime):
         set_runtime(model, each)

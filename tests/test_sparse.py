@@ -57,6 +57,8 @@ def test_blocks_are_skipped_from_64_positions_on_and_work_grows_slower_than_leng
 @pytest.mark.parametrize("name", sorted(BACKENDS.entries))
 def test_output_and_gradients_are_those_of_dense_attention_with_the_patterns_mask(length, name):
     q, k, v, mask = inputs(length)
+    if (refusal := BACKENDS[name].refuses(q, k, v, None, mask, 0.0)) is not None:
+        pytest.skip(f"{name}: {refusal}")
     attend = SparseAttend()
     set_runtime(attend, Runtime(attention=name))
     sparse, expected = attend(q, k, v, None, mask), dense(q, k, v, mask)
@@ -145,12 +147,13 @@ def test_a_pair_bias_is_refused():
 
 
 def test_the_gpu_kernel_says_why_it_refuses():
-    assert flex.refuses(torch.empty(1, 16), 0.0) == "it runs on CUDA only"
+    q, k, v, mask = inputs(16)
+    assert flex.refuses_blocks(q, k, v, mask, 0.0) == "it runs on CUDA only"
 
     def on_gpu(width: int = 32, dropout: float = 0.0, dtype=torch.float32):
         with FakeTensorMode():  # a GPU's tensor without a GPU
-            q = torch.empty(1, 1, 1, 64, width, dtype=dtype, device="cuda")
-            return flex.refuses(q, dropout)
+            q = torch.empty(1, 1, 1, 64, width, dtype=dtype, device="cuda", requires_grad=True)
+            return flex.refuses_blocks(q, q, q, mask, dropout)
 
     assert on_gpu() is None
     assert "no dropout" in on_gpu(dropout=0.1)
@@ -159,6 +162,14 @@ def test_the_gpu_kernel_says_why_it_refuses():
     assert "half precision" in on_gpu(dtype=torch.bfloat16)
     with torch.no_grad():
         assert on_gpu(dtype=torch.bfloat16) is None
+
+
+def test_flex_attention_asked_for_by_name_never_falls_back():
+    attend = SparseAttend()
+    set_runtime(attend, Runtime(attention="flex"))
+    q, k, v, mask = inputs(16)
+    with pytest.raises(ValueError, match="'flex' refuses these blocks: it runs on CUDA only"):
+        attend(q, k, v, None, mask)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -175,7 +186,7 @@ def test_the_block_mask_of_the_gpu_kernel_is_the_table(length):
 @pytest.mark.parametrize("length", LENGTHS)
 def test_the_gpu_kernels_definition_agrees_on_a_cpu(length):
     q, k, v, mask = (x.detach() for x in inputs(length, dtype=torch.float32))
-    out = flex.run(q, k, v, mask, block_table(length), BLOCK, compiled=False)
+    out = flex.run_blocks(q, k, v, mask, block_table(length), BLOCK, compiled=False)
     torch.testing.assert_close(out, dense(q, k, v, mask), rtol=1e-4, atol=1e-5)
 
 
@@ -191,11 +202,11 @@ def test_the_gpu_kernel_agrees(length, dtype):
     far = {torch.float32: 1e-4, torch.bfloat16: 3e-2}[dtype]
     with torch.no_grad():
         low = [x.to(dtype) for x in (q, k, v)]
-        assert flex.refuses(low[0], 0.0) is None
+        assert flex.refuses_blocks(*low, mask, 0.0) is None
         expected = gathered(q, k, v, None, mask)
         torch.testing.assert_close(attend(*low, None, mask).float(), expected, rtol=far, atol=far)
     low = [x.requires_grad_() for x in low]
-    assert (flex.refuses(low[0], 0.0) is None) == (dtype == torch.float32)
+    assert (flex.refuses_blocks(*low, mask, 0.0) is None) == (dtype == torch.float32)
     found = torch.autograd.grad(attend(*low, None, mask).square().sum(), low)
     high = [x.clone().requires_grad_() for x in (q, k, v)]
     expected = torch.autograd.grad(gathered(*high, None, mask).square().sum(), high)

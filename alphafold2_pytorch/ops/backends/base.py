@@ -54,7 +54,7 @@ def zero_empty(out: Float[Tensor, "b r h n d"], mask: Bool[Tensor, "b r m"] | No
 
 
 def lowest(dtype: torch.dtype) -> float:
-    """Stands for minus infinity; half of the least number, so that adding a bias cannot overflow."""
+    """Stands for minus infinity; half of the least number, so that a bias cannot overflow it."""
     return torch.finfo(dtype).min / 2
 
 

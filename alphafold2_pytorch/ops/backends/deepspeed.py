@@ -35,10 +35,10 @@ class DeepSpeed:
 
     @staticmethod
     def run(q, k, v, bias, mask, dropout):
-        from deepspeed.ops.deepspeed4science import DS4Sci_EvoformerAttention
+        from deepspeed.ops import deepspeed4science  # type: ignore[import-not-found, unused-ignore]
 
         keys = None if mask is None else key_bias(mask, q)
         pairs = None if bias is None else bias[:, None].to(q.dtype)
         positions_first = (x.transpose(2, 3) for x in (q, k, v))  # b r n h d
-        out = DS4Sci_EvoformerAttention(*positions_first, [keys, pairs])
+        out = deepspeed4science.DS4Sci_EvoformerAttention(*positions_first, [keys, pairs])
         return zero_empty(out.transpose(2, 3), mask)

@@ -26,10 +26,10 @@ class CuEquivariance:
 
     @staticmethod
     def run(pair, mask, outgoing, weights, rows):
-        from cuequivariance_torch import triangle_multiplicative_update
+        import cuequivariance_torch  # type: ignore[import-not-found, unused-ignore]
 
         w = weights
-        return triangle_multiplicative_update(
+        return cuequivariance_torch.triangle_multiplicative_update(
             pair,
             direction="outgoing" if outgoing else "incoming",
             mask=mask.to(pair.dtype),
