@@ -44,6 +44,14 @@ def _side_at(pointer, strides, batch, i, j, features, hidden):
 
 @triton.jit
 @no_type_check
+def _kept(mask, strides, batch, i, j, inside):
+    """Which entries the mask keeps."""
+    at = mask + batch.to(tl.int64) * strides[0] + i * strides[1] + j * strides[2]
+    return tl.load(at, mask=inside, other=0) != 0
+
+
+@triton.jit
+@no_type_check
 def _normed(x, strides, weight, bias, batch, i, j, inside, width, WIDTH: tl.constexpr):
     """Layer norm of entries: (with weight and bias, without, one over the deviation), float32."""
     features = tl.arange(0, WIDTH)
@@ -113,8 +121,7 @@ def edges(
         pair, pair_strides, norm_weight, norm_bias, batch, i, j, inside, width, WIDTH
     )
     normed = normed.to(pair.dtype.element_ty)
-    at = mask + batch.to(tl.int64) * mask_strides[0] + i * mask_strides[1] + j * mask_strides[2]
-    keep = tl.load(at, mask=inside, other=0) != 0
+    keep = _kept(mask, mask_strides, batch, i, j, inside)
     for first in range(0, 2 * hidden, FEATURES):
         features = first + tl.arange(0, FEATURES)
         edge = _linear(
@@ -198,13 +205,13 @@ def update_backward(
         found_grad = _linear_backward(
             found_grad, to_out, out_weight, features, width, hidden, HIDDEN, PRECISION
         )
-    values = _norm_backward(
+    product_values = _norm_backward(
         found_grad, hat, scale, norm_out_weight, sums, tl.program_id(0), hidden, HIDDEN
     )
     features = tl.arange(0, HIDDEN)
     at = _at(product_grad, product_grad_strides, batch, i, j, features)
     known = inside[:, None] & (features < hidden)[None, :]
-    tl.store(at, values.to(product_grad.dtype.element_ty), mask=known)
+    tl.store(at, product_values.to(product_grad.dtype.element_ty), mask=known)
 
 
 @triton.jit
@@ -228,8 +235,7 @@ def edges_backward(
         pair, pair_strides, norm_weight, norm_bias, batch, i, j, inside, width, WIDTH
     )
     normed = normed.to(pair.dtype.element_ty)
-    at = mask + batch.to(tl.int64) * mask_strides[0] + i * mask_strides[1] + j * mask_strides[2]
-    keep = tl.load(at, mask=inside, other=0) != 0
+    keep = _kept(mask, mask_strides, batch, i, j, inside)
     found = tl.zeros([TILE, WIDTH], tl.float32)
     for first in range(0, width, FEATURES):
         features = first + tl.arange(0, FEATURES)
