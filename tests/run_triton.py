@@ -8,6 +8,7 @@ of plain PyTorch in the same dtype are printed, both against plain PyTorch in fl
 import json
 import os
 import sys
+from functools import partial
 
 os.environ["TRITON_INTERPRET"] = "1"
 
@@ -15,7 +16,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+from triton.runtime.interpreter import InterpreterBuilder, ReduceOps, TensorHandle
+from triton_kit import CASES
 
 from alphafold2_pytorch.ops.kernels.attention import attend
 from alphafold2_pytorch.ops.kernels.triangle import triangle_update
@@ -25,7 +27,14 @@ HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.f
 
 
 def round_as_devices_do() -> None:
-    """To bfloat16 the interpreter rounds toward zero; devices, and PyTorch, to the nearest."""
+    """To bfloat16 the interpreter rounds toward zero; devices, and PyTorch, to the nearest. It adds
+    up the rows of a tile one after the other; devices, and PyTorch, in pairs of sums."""
+
+    def in_pairs(self, x):
+        values = np.ascontiguousarray(np.moveaxis(x.handle.data, self.axis, -1))
+        return self.to_tensor(np.sum(values, axis=-1, keepdims=self.keep_dims), x.dtype)
+
+    ReduceOps.sum = in_pairs
     cast = InterpreterBuilder.create_fp_trunc
 
     def nearest(self, src, dst_type):
@@ -128,32 +137,65 @@ def triangle(b, n, d, hidden, dtype, outgoing) -> dict:
     return errors(ours, plain_triangle, inputs, grad, dtype, **options)
 
 
-CASES = {
-    "attention": {
-        "17 float32": (attention, 1, 2, 2, 17, 17, 16, "float32"),
-        "17 float32 without bias": (attention, 1, 2, 2, 17, 17, 32, "float32", False),
-        "17 float32 without mask": (attention, 1, 2, 2, 17, 17, 32, "float32", True, False),
-        "17 float32 a batch, 9 keys": (attention, 2, 2, 1, 17, 9, 24, "float32"),
-        "33 bfloat16": (attention, 1, 2, 2, 33, 33, 32, "bfloat16"),
-        "64 float16": (attention, 1, 2, 2, 64, 64, 64, "float16"),
-        "33 bfloat16 wide": (attention, 1, 2, 1, 33, 70, 128, "bfloat16"),
-        "33 float32, rows in shares": (attention, 1, 33, 1, 17, 17, 16, "float32"),
-        "199 float32": (attention, 1, 2, 1, 199, 199, 32, "float32"),
-        "199 bfloat16": (attention, 1, 2, 1, 199, 199, 32, "bfloat16"),
-    },
-    "triangle": {
-        "17 float32 outgoing": (triangle, 1, 17, 16, 16, "float32", True),
-        "17 float32 incoming, a batch": (triangle, 2, 17, 24, 40, "float32", False),
-        "33 bfloat16 outgoing": (triangle, 1, 33, 32, 32, "bfloat16", True),
-        "33 float16 incoming": (triangle, 1, 33, 40, 24, "float16", False),
-        "64 bfloat16 incoming": (triangle, 1, 64, 16, 16, "bfloat16", False),
-        "199 float32 outgoing": (triangle, 1, 199, 16, 16, "float32", True),
-    },
-}
+def kept_bytes(function) -> int:
+    """What autograd keeps of a call, each storage once."""
+    kept = {}
 
+    def note(x: Tensor) -> Tensor:
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        function()
+    return sum(kept.values())
+
+
+def attention_bytes(b, r, h, n, d) -> dict:
+    """Kept bytes of a call, of its inputs, of the output with one number a query, and of a map."""
+    q, k, v = (torch.zeros(b, r, h, n, d, requires_grad=True) for _ in "qkv")
+    bias = torch.zeros(b, h, n, n, requires_grad=True)
+    mask = torch.ones(b, r, n, dtype=torch.bool)
+    kept = kept_bytes(lambda: attend(q, k, v, bias, mask))
+    inputs = sum(x.untyped_storage().nbytes() for x in (q, k, v, bias, mask))
+    return {"kept": kept, "inputs": inputs, "found": q.numel() * 4 + q[..., 0].numel() * 4}
+
+
+def triangle_bytes(b, n, d, hidden) -> dict:
+    shapes = [(d,), (d,), *2 * [(2 * hidden, d), (2 * hidden,)], (hidden,), (hidden,)]
+    shapes += [(d, hidden), (d,), (d, d), (d,)]
+    weights = tuple(torch.zeros(shape, requires_grad=True) for shape in shapes)
+    pair = torch.zeros(b, n, n, d, requires_grad=True)
+    mask = torch.ones(b, n, n, dtype=torch.bool)
+    kept = kept_bytes(lambda: triangle_update(pair, mask, True, weights))
+    inputs = sum(x.untyped_storage().nbytes() for x in (pair, mask, *weights))
+    return {"kept": kept, "inputs": inputs, "found": b * n * n * hidden * 4}
+
+
+def empty_row(*shape: int) -> dict:
+    """Of the rows without keys: the largest number of output and gradients, and what is not zero
+    elsewhere."""
+    q, k, v = (torch.randn(shape, requires_grad=True) for _ in "qkv")
+    mask = torch.ones(shape[0], shape[1], shape[3], dtype=torch.bool)
+    mask[0, 0] = False
+    out = attend(q, k, v, None, mask)
+    found = out, *torch.autograd.grad(out, [q, k, v], torch.ones_like(out))
+    return {"empty": [x[0, 0].abs().max().item() for x in found],
+            "others": [x[0, 1].abs().max().item() for x in found]}  # fmt: skip
+
+
+OTHERS = {
+    "attention": {
+        "bytes": lambda: attention_bytes(1, 16, 2, 16, 16),
+        "no keys": lambda: empty_row(1, 2, 1, 17, 16),
+    },
+    "triangle": {"bytes": lambda: triangle_bytes(1, 16, 16, 16)},
+}
 
 if __name__ == "__main__":
     round_as_devices_do()
-    for name, (check, *arguments) in CASES[sys.argv[1]].items():
+    what = sys.argv[1]
+    check = {"attention": attention, "triangle": triangle}[what]
+    checks = {name: partial(check, *arguments) for name, arguments in CASES[what].items()}
+    for name, run in (checks | OTHERS[what]).items():
         torch.manual_seed(0)
-        print(json.dumps({"case": name, "errors": check(*arguments)}), flush=True)
+        print(json.dumps({"case": name, "found": run()}), flush=True)

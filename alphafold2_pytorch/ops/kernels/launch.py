@@ -44,8 +44,8 @@ def precision(dtype: torch.dtype) -> str:
 
 
 def interpreted() -> bool:
-    """Whether `TRITON_INTERPRET=1` was set when Triton was imported: kernels then run on the CPU."""
-    import triton
+    """Whether Triton was imported with `TRITON_INTERPRET=1`: kernels then run on the CPU."""
+    import triton  # type: ignore[import-not-found,unused-ignore]
 
     return triton.knobs.runtime.interpret
 

@@ -16,7 +16,14 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from alphafold2_pytorch.ops.kernels.launch import Tiles, power_of_two, precision, refuse, sizes_of, start
+from alphafold2_pytorch.ops.kernels.launch import (
+    Tiles,
+    power_of_two,
+    precision,
+    refuse,
+    sizes_of,
+    start,
+)
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
 WIDEST = 256
@@ -38,9 +45,9 @@ FORWARD = {
 }
 BACKWARD = {  # of one size of tiles each, because every program has a row in a norm's sums
     (2, False): _ways((64, 32, 8, 2), (64, 64, 8, 2)),
-    (2, True): _ways((32, 32, 8, 2), (32, 32, 4, 2)),
-    (4, False): _ways((32, 32, 8, 1), (32, 16, 8, 1)),
-    (4, True): _ways((16, 16, 8, 1), (16, 16, 4, 1)),
+    (2, True): _ways((32, 32, 8, 2)),
+    (4, False): _ways((32, 16, 8, 1)),
+    (4, True): _ways((16, 16, 8, 1)),
 }
 WEIGHTS = {
     (2, False): _ways((64, 64, 4, 2), (64, 128, 8, 2)),

@@ -8,8 +8,8 @@ sides of triangles (and their gradients): side, batch, feature, i, j. Offsets ar
 
 from typing import no_type_check
 
-import triton
-import triton.language as tl
+import triton  # type: ignore[import-not-found,unused-ignore]
+import triton.language as tl  # type: ignore[import-not-found,unused-ignore]
 
 from alphafold2_pytorch.ops.kernels.dot_kernels import dot
 
@@ -85,7 +85,9 @@ def _norm_backward(grad, hat, scale, weight, sums, program, width, WIDTH: tl.con
 
 @triton.jit
 @no_type_check
-def _linear(x, weight, bias, outputs, num_out, num_in, WIDTH: tl.constexpr, PRECISION: tl.constexpr):
+def _linear(
+    x, weight, bias, outputs, num_out, num_in, WIDTH: tl.constexpr, PRECISION: tl.constexpr
+):
     """Some outputs of a linear layer, float32."""
     inputs = tl.arange(0, WIDTH)
     known = (outputs < num_out)[None, :] & (inputs < num_in)[:, None]
@@ -154,7 +156,16 @@ def update(
     )
     normed = normed.to(pair.dtype.element_ty)
     found, _, _ = _normed(
-        product, product_strides, norm_out_weight, norm_out_bias, batch, i, j, inside, hidden, HIDDEN
+        product,
+        product_strides,
+        norm_out_weight,
+        norm_out_bias,
+        batch,
+        i,
+        j,
+        inside,
+        hidden,
+        HIDDEN,
     )
     found = found.to(pair.dtype.element_ty)
     for first in range(0, width, FEATURES):
@@ -186,7 +197,16 @@ def update_backward(
     )
     normed = normed.to(pair.dtype.element_ty)
     found, hat, scale = _normed(
-        product, product_strides, norm_out_weight, norm_out_bias, batch, i, j, inside, hidden, HIDDEN
+        product,
+        product_strides,
+        norm_out_weight,
+        norm_out_bias,
+        batch,
+        i,
+        j,
+        inside,
+        hidden,
+        HIDDEN,
     )
     found = found.to(pair.dtype.element_ty)
     found_grad = tl.zeros([TILE, HIDDEN], tl.float32)
