@@ -32,9 +32,7 @@ class Signature:
     def __init__(self, kernel, args: tuple, sizes: dict):
         self.constants, self.known = {}, {}
         positional = kernel.arg_names[: len(args)]
-        self.types = {
-            name: self.of(arg, (i,)) for i, (name, arg) in enumerate(zip(positional, args))
-        }
+        self.types = {name: self.of(args[i], (i,)) for i, name in enumerate(positional)}
         for name, value in sizes.items():
             self.types[name] = "constexpr"
             self.constants[(kernel.arg_names.index(name),)] = value

@@ -1,4 +1,4 @@
-"""Triangle multiplication by our Triton kernels agrees with plain PyTorch, in Triton's interpreter."""
+"""Triangle multiplication by our Triton kernels agrees with plain PyTorch, interpreted."""
 
 import pytest
 import torch

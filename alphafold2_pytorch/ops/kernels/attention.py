@@ -119,12 +119,15 @@ class _Backward:
         self.dots = torch.empty_like(sums)
         self.reads = (q, k, v, bias, mask, sums, self.dots, grad)
         self.strides = tuple(map(_strides, (q, k, v, bias, mask, grad)))
-        self.sizes = {"WIDTH": power_of_two(q.shape[-1]), "PRECISION": precision(q.dtype)}
+        self.sizes: dict[str, Any] = {
+            "WIDTH": power_of_two(q.shape[-1]),
+            "PRECISION": precision(q.dtype),
+        }
 
     def sum_outputs(self, out: Tensor) -> None:
         from alphafold2_pytorch.ops.kernels import attention_kernels as kernels
 
-        b, r, h, n, d = out.shape
+        _, r, h, n, d = out.shape
         start(
             kernels.output_dots,
             DOTS,

@@ -89,7 +89,7 @@ def forward(
     rows, heads, n, m, width, scale,
     WIDTH: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """A tile of queries: its output, and the logarithm (base 2) of each query's sum of exponentials.
+    """A tile of queries: its output, and of each query the logarithm of its sum of exponentials.
 
     Without any key the output is zero and the logarithm infinite: later weights become zero.
     """

@@ -1,7 +1,7 @@
-"""Triangle multiplication by our own Triton kernels around batched matrix products, both directions.
+"""Triangle multiplication by our own Triton kernels around a batched matrix product, both ways.
 
-Jumper et al. (2021) Suppl. Alg. 11, 12. Two fused kernels read the pair representation; the sum over
-the third residue is `torch.bmm`. Weights of any dtype are rounded to that of `pair` before dot
+Jumper et al. (2021) Suppl. Alg. 11, 12. Two fused kernels read the pair representation; the sum
+over the third residue is `torch.bmm`. Weights of any dtype are rounded to that of `pair` before dot
 products; statistics, sums and the gates' sigmoids are float32, and so is the product of float16.
 
 Memory, in numbers for each entry of the pair representation of width d with h hidden features: of a
@@ -124,8 +124,11 @@ class _Call:
         self.any = pair.numel()
         self.lengths = self.n, self.width, self.hidden
         self.wide = pair.element_size(), max(self.width, self.hidden) > 128
-        self.sizes = {"WIDTH": power_of_two(self.width), "PRECISION": precision(pair.dtype)}
-        self.both = {**self.sizes, "HIDDEN": power_of_two(self.hidden)}
+        self.sizes: dict[str, Any] = {
+            "WIDTH": power_of_two(self.width),
+            "PRECISION": precision(pair.dtype),
+        }
+        self.both: dict[str, Any] = {**self.sizes, "HIDDEN": power_of_two(self.hidden)}
         full = pair.dtype == torch.float16  # its sums over residues have no room in float16
         self.sum_dtype = torch.float32 if full else pair.dtype
 
@@ -238,7 +241,7 @@ class _Call:
         return self.pair.new_empty(self.pair.shape)
 
     def _norm_sums(self, width: int) -> Tensor:
-        """Room for a norm's gradients (weight, bias), a row for every program of a backward kernel."""
+        """Room for gradients of a norm's weight and bias, a row for every backward program."""
         programs = self._programs(sizes_of(BACKWARD[self.wide])["TILE"])
         return self.pair.new_empty(programs, 2, power_of_two(width), dtype=torch.float32)
 
