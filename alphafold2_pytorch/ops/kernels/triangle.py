@@ -6,8 +6,9 @@ products; statistics, sums and the gates' sigmoids are float32, and so is the pr
 
 Memory, in numbers for each entry of the pair representation of width d with h hidden features: of a
 call with gradients stay `pair`, `mask` (the caller's) and the product, h (of 4 bytes in float16).
-Forward needs 2 h more, backward 4 h + 3 d, its result included. Nothing is longer than an entry of
-the pair representation times twice the hidden width.
+Forward needs 2 h more, backward 5 h + d or 4 h + 2 d, whichever
+is more; float16 also needs float32 copies of the two factors of one product. Rows of matrices are
+padded to multiples of 8. Beside these, 264 float32 copies of one weight, for its gradient.
 """
 
 import math
