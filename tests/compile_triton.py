@@ -32,7 +32,7 @@ class Signature:
     def __init__(self, kernel, args: tuple, sizes: dict):
         self.constants, self.known = {}, {}
         positional = kernel.arg_names[: len(args)]
-        self.types = {name: self.of(arg, (i,)) for i, (name, arg) in enumerate(zip(positional, args))}
+        self.types = {name: self.of(args[i], (i,)) for i, name in enumerate(positional)}
         for name, value in sizes.items():
             self.types[name] = "constexpr"
             self.constants[(kernel.arg_names.index(name),)] = value
@@ -66,7 +66,7 @@ def spills(cubin: bytes) -> dict[str, int]:
     return {"registers": int(found[1]), "stack": int(found[2])} if found else {}
 
 
-def compiled(kernel, ways, grid, length, *args, **sizes) -> None:
+def compiled(kernel, ways, grid, length, *args, restore=(), **sizes) -> None:
     """What stands in for `launch.start`."""
     for way in ways:
         call = Signature(kernel, args, {**sizes, **way.sizes})
@@ -89,5 +89,17 @@ def attention(dtype: torch.dtype) -> None:
         module.attend(*inputs, mask).sum().backward()
 
 
+def triangle(dtype: torch.dtype) -> None:
+    module = importlib.import_module("alphafold2_pytorch.ops.kernels.triangle")
+    module.start = compiled
+    for width in (128, 256):
+        shapes = [(width,), (width,)] + 2 * [(2 * width, width), (2 * width,)]
+        shapes += [(width,), (width,)] + 2 * [(width, width), (width,)]
+        weights = tuple(torch.zeros(shape, requires_grad=True) for shape in shapes)
+        pair = torch.zeros(1, 16, 16, width, dtype=dtype, requires_grad=True)
+        mask = torch.ones(1, 16, 16, dtype=torch.bool)
+        module.triangle_update(pair, mask, True, weights).sum().backward()
+
+
 if __name__ == "__main__":
-    {"attention": attention}[sys.argv[1]](getattr(torch, sys.argv[2]))
+    {"attention": attention, "triangle": triangle}[sys.argv[1]](getattr(torch, sys.argv[2]))

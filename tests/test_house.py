@@ -36,6 +36,7 @@ ROW = {name: number for number, row in enumerate(ROWS) for name in row.split()}
 # What a module may import at its top besides the package; the rest is imported inside functions.
 TOP = {"einops", "jaxtyping", "numpy", "safetensors", "torch"}
 TOP_CLI = {"rich", "typer"}
+TOP_KERNELS = {"triton"}  # in files named *_kernels.py, which are imported inside functions
 MOST_LINES = 400
 LONGER: dict[str, str] = {}  # a file of the package that is longer: the reason
 LIMITS = {"pyproject.toml": 120, "Makefile": 40, "setup.py": 25, "CONTRIBUTING.md": 80}
@@ -118,12 +119,17 @@ def imports_are_absolute(path: str, tree: ast.Module) -> Iterator[str]:
     ("train/loop.py", "if True:\n    from matplotlib import pyplot"),
     ("train/loop.py", "import rich"),
     ("model.py", "class A:\n    import pandas"),
+    ("ops/kernels/launch.py", "import triton"),
+    ("ops/kernels/launch.py", "from alphafold2_pytorch.ops.kernels import dot_kernels"),
 )
 def extras_are_imported_inside_functions(path: str, tree: ast.Module) -> Iterator[str]:
-    allowed = TOP | TOP_CLI if is_cli(path) else TOP
+    kernels = path.endswith("_kernels.py")
+    allowed = TOP | (TOP_CLI if is_cli(path) else set()) | (TOP_KERNELS if kernels else set())
     top = set(at_top(tree))
     for node, name in imports(tree):
         first = name.split(".")[0]
+        if node in top and not kernels and "_kernels" in name:
+            yield f"line {node.lineno}: {name}, which imports an extra, at the top of a module"
         if node in top and first not in allowed | sys.stdlib_module_names | {PACKAGE}:
             yield f"line {node.lineno}: {first} at the top of a module"
 

@@ -30,19 +30,19 @@ FORWARD = {
     (2, False): _ways((64, 64, 4, 3), (128, 64, 4, 3), (128, 128, 8, 2)),
     (2, True): _ways((64, 64, 4, 2), (128, 64, 8, 3)),
     (4, False): _ways((32, 32, 4, 2), (64, 32, 4, 2)),
-    (4, True): _ways((32, 32, 4, 2), (32, 32, 8, 2)),
+    (4, True): _ways((32, 32, 8, 2)),
 }
 BACKWARD = {
     (2, False): _ways((64, 64, 4, 2), (64, 128, 8, 2), (128, 64, 8, 2)),
-    (2, True): _ways((64, 64, 8, 2), (64, 64, 4, 1)),
+    (2, True): _ways((64, 64, 8, 2), (32, 64, 8, 2)),
     (4, False): _ways((32, 32, 4, 1), (32, 64, 8, 1)),
-    (4, True): _ways((32, 32, 8, 1), (32, 32, 4, 1)),
+    (4, True): _ways((32, 32, 8, 1)),
 }
 BIAS = {
     (2, False): _ways((64, 64, 4, 2), (64, 64, 8, 3)),
-    (2, True): _ways((64, 64, 4, 2), (64, 64, 8, 2)),
+    (2, True): _ways((64, 64, 8, 2)),
     (4, False): _ways((32, 32, 4, 2), (64, 32, 4, 2)),
-    (4, True): _ways((32, 32, 4, 1), (32, 32, 8, 1)),
+    (4, True): _ways((32, 32, 8, 1)),
 }
 DOTS = (Tiles({"QUERIES": 64}, 4, 1),)
 
@@ -119,12 +119,15 @@ class _Backward:
         self.dots = torch.empty_like(sums)
         self.reads = (q, k, v, bias, mask, sums, self.dots, grad)
         self.strides = tuple(map(_strides, (q, k, v, bias, mask, grad)))
-        self.sizes = {"WIDTH": power_of_two(q.shape[-1]), "PRECISION": precision(q.dtype)}
+        self.sizes: dict[str, Any] = {
+            "WIDTH": power_of_two(q.shape[-1]),
+            "PRECISION": precision(q.dtype),
+        }
 
     def sum_outputs(self, out: Tensor) -> None:
         from alphafold2_pytorch.ops.kernels import attention_kernels as kernels
 
-        b, r, h, n, d = out.shape
+        _, r, h, n, d = out.shape
         start(
             kernels.output_dots,
             DOTS,

@@ -10,8 +10,8 @@ are float32; what enters a dot product has the dtype of the queries. Offsets are
 
 from typing import no_type_check
 
-import triton
-import triton.language as tl
+import triton  # type: ignore[import-not-found,unused-ignore]
+import triton.language as tl  # type: ignore[import-not-found,unused-ignore]
 
 from alphafold2_pytorch.ops.kernels.dot_kernels import dot
 
@@ -40,7 +40,11 @@ def _program(tiles, heads, rows):
 def _tile(pointer, strides, batch, row, head, places, features, length, width):
     """Entries `places` x `features` of one row and head, with zeros beyond `length` and `width`."""
     start = pointer + batch * strides[0] + row * strides[1] + head * strides[2]
-    at = start + places.to(tl.int64)[:, None] * strides[3] + features.to(tl.int64)[None, :] * strides[4]
+    at = (
+        start
+        + places.to(tl.int64)[:, None] * strides[3]
+        + features.to(tl.int64)[None, :] * strides[4]
+    )
     return tl.load(at, mask=(places < length)[:, None] & (features < width)[None, :], other=0.0)
 
 
@@ -48,7 +52,11 @@ def _tile(pointer, strides, batch, row, head, places, features, length, width):
 @no_type_check
 def _store(values, pointer, strides, batch, row, head, places, features, length, width):
     start = pointer + batch * strides[0] + row * strides[1] + head * strides[2]
-    at = start + places.to(tl.int64)[:, None] * strides[3] + features.to(tl.int64)[None, :] * strides[4]
+    at = (
+        start
+        + places.to(tl.int64)[:, None] * strides[3]
+        + features.to(tl.int64)[None, :] * strides[4]
+    )
     inside = (places < length)[:, None] & (features < width)[None, :]
     tl.store(at, values.to(pointer.dtype.element_ty), mask=inside)
 
@@ -81,7 +89,7 @@ def forward(
     rows, heads, n, m, width, scale,
     WIDTH: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """A tile of queries: its output, and the logarithm (base 2) of each query's sum of exponentials.
+    """A tile of queries: its output, and of each query the logarithm of its sum of exponentials.
 
     Without any key the output is zero and the logarithm infinite: later weights become zero.
     """

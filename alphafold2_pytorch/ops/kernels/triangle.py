@@ -1,13 +1,14 @@
-"""Triangle multiplication by our own Triton kernels around batched matrix products, both directions.
+"""Triangle multiplication by our own Triton kernels around a batched matrix product, both ways.
 
-Jumper et al. (2021) Suppl. Alg. 11, 12. Two fused kernels read the pair representation; the sum over
-the third residue is `torch.bmm`. Weights of any dtype are rounded to that of `pair` before dot
+Jumper et al. (2021) Suppl. Alg. 11, 12. Two fused kernels read the pair representation; the sum
+over the third residue is `torch.bmm`. Weights of any dtype are rounded to that of `pair` before dot
 products; statistics, sums and the gates' sigmoids are float32, and so is the product of float16.
 
 Memory, in numbers for each entry of the pair representation of width d with h hidden features: of a
 call with gradients stay `pair`, `mask` (the caller's) and the product, h (of 4 bytes in float16).
-Forward needs 2 h more, backward 4 h + 3 d, its result included. Nothing is longer than an entry of
-the pair representation times twice the hidden width.
+Forward needs 2 h more, backward 5 h + d or 4 h + 2 d, whichever
+is more; float16 also needs float32 copies of the two factors of one product. Rows of matrices are
+padded to multiples of 8. Beside these, 264 float32 copies of one weight, for its gradient.
 """
 
 import math
@@ -16,7 +17,14 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from alphafold2_pytorch.ops.kernels.launch import Tiles, power_of_two, precision, refuse, sizes_of, start
+from alphafold2_pytorch.ops.kernels.launch import (
+    Tiles,
+    power_of_two,
+    precision,
+    refuse,
+    sizes_of,
+    start,
+)
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
 WIDEST = 256
@@ -38,9 +46,9 @@ FORWARD = {
 }
 BACKWARD = {  # of one size of tiles each, because every program has a row in a norm's sums
     (2, False): _ways((64, 32, 8, 2), (64, 64, 8, 2)),
-    (2, True): _ways((32, 32, 8, 2), (32, 32, 4, 2)),
-    (4, False): _ways((32, 32, 8, 1), (32, 16, 8, 1)),
-    (4, True): _ways((16, 16, 8, 1), (16, 16, 4, 1)),
+    (2, True): _ways((32, 32, 8, 2)),
+    (4, False): _ways((32, 16, 8, 1)),
+    (4, True): _ways((16, 16, 8, 1)),
 }
 WEIGHTS = {
     (2, False): _ways((64, 64, 4, 2), (64, 128, 8, 2)),
@@ -117,8 +125,11 @@ class _Call:
         self.any = pair.numel()
         self.lengths = self.n, self.width, self.hidden
         self.wide = pair.element_size(), max(self.width, self.hidden) > 128
-        self.sizes = {"WIDTH": power_of_two(self.width), "PRECISION": precision(pair.dtype)}
-        self.both = {**self.sizes, "HIDDEN": power_of_two(self.hidden)}
+        self.sizes: dict[str, Any] = {
+            "WIDTH": power_of_two(self.width),
+            "PRECISION": precision(pair.dtype),
+        }
+        self.both: dict[str, Any] = {**self.sizes, "HIDDEN": power_of_two(self.hidden)}
         full = pair.dtype == torch.float16  # its sums over residues have no room in float16
         self.sum_dtype = torch.float32 if full else pair.dtype
 
@@ -231,7 +242,7 @@ class _Call:
         return self.pair.new_empty(self.pair.shape)
 
     def _norm_sums(self, width: int) -> Tensor:
-        """Room for a norm's gradients (weight, bias), a row for every program of a backward kernel."""
+        """Room for gradients of a norm's weight and bias, a row for every backward program."""
         programs = self._programs(sizes_of(BACKWARD[self.wide])["TILE"])
         return self.pair.new_empty(programs, 2, power_of_two(width), dtype=torch.float32)
 

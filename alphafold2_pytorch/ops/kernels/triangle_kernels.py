@@ -8,8 +8,8 @@ sides of triangles (and their gradients): side, batch, feature, i, j. Offsets ar
 
 from typing import no_type_check
 
-import triton
-import triton.language as tl
+import triton  # type: ignore[import-not-found,unused-ignore]
+import triton.language as tl  # type: ignore[import-not-found,unused-ignore]
 
 from alphafold2_pytorch.ops.kernels.dot_kernels import dot
 
@@ -40,6 +40,14 @@ def _side_at(pointer, strides, batch, i, j, features, hidden):
     of_side += (features // hidden).to(tl.int64) * strides[0]
     start = pointer + batch.to(tl.int64) * strides[1] + of_side[None, :]
     return start + i[:, None] * strides[3] + j[:, None] * strides[4]
+
+
+@triton.jit
+@no_type_check
+def _kept(mask, strides, batch, i, j, inside):
+    """Which entries the mask keeps."""
+    at = mask + batch.to(tl.int64) * strides[0] + i * strides[1] + j * strides[2]
+    return tl.load(at, mask=inside, other=0) != 0
 
 
 @triton.jit
@@ -77,7 +85,9 @@ def _norm_backward(grad, hat, scale, weight, sums, program, width, WIDTH: tl.con
 
 @triton.jit
 @no_type_check
-def _linear(x, weight, bias, outputs, num_out, num_in, WIDTH: tl.constexpr, PRECISION: tl.constexpr):
+def _linear(
+    x, weight, bias, outputs, num_out, num_in, WIDTH: tl.constexpr, PRECISION: tl.constexpr
+):
     """Some outputs of a linear layer, float32."""
     inputs = tl.arange(0, WIDTH)
     known = (outputs < num_out)[None, :] & (inputs < num_in)[:, None]
@@ -113,8 +123,7 @@ def edges(
         pair, pair_strides, norm_weight, norm_bias, batch, i, j, inside, width, WIDTH
     )
     normed = normed.to(pair.dtype.element_ty)
-    at = mask + batch.to(tl.int64) * mask_strides[0] + i * mask_strides[1] + j * mask_strides[2]
-    keep = tl.load(at, mask=inside, other=0) != 0
+    keep = _kept(mask, mask_strides, batch, i, j, inside)
     for first in range(0, 2 * hidden, FEATURES):
         features = first + tl.arange(0, FEATURES)
         edge = _linear(
@@ -147,7 +156,16 @@ def update(
     )
     normed = normed.to(pair.dtype.element_ty)
     found, _, _ = _normed(
-        product, product_strides, norm_out_weight, norm_out_bias, batch, i, j, inside, hidden, HIDDEN
+        product,
+        product_strides,
+        norm_out_weight,
+        norm_out_bias,
+        batch,
+        i,
+        j,
+        inside,
+        hidden,
+        HIDDEN,
     )
     found = found.to(pair.dtype.element_ty)
     for first in range(0, width, FEATURES):
@@ -179,7 +197,16 @@ def update_backward(
     )
     normed = normed.to(pair.dtype.element_ty)
     found, hat, scale = _normed(
-        product, product_strides, norm_out_weight, norm_out_bias, batch, i, j, inside, hidden, HIDDEN
+        product,
+        product_strides,
+        norm_out_weight,
+        norm_out_bias,
+        batch,
+        i,
+        j,
+        inside,
+        hidden,
+        HIDDEN,
     )
     found = found.to(pair.dtype.element_ty)
     found_grad = tl.zeros([TILE, HIDDEN], tl.float32)
@@ -198,13 +225,13 @@ def update_backward(
         found_grad = _linear_backward(
             found_grad, to_out, out_weight, features, width, hidden, HIDDEN, PRECISION
         )
-    values = _norm_backward(
+    product_values = _norm_backward(
         found_grad, hat, scale, norm_out_weight, sums, tl.program_id(0), hidden, HIDDEN
     )
     features = tl.arange(0, HIDDEN)
     at = _at(product_grad, product_grad_strides, batch, i, j, features)
     known = inside[:, None] & (features < hidden)[None, :]
-    tl.store(at, values.to(product_grad.dtype.element_ty), mask=known)
+    tl.store(at, product_values.to(product_grad.dtype.element_ty), mask=known)
 
 
 @triton.jit
@@ -228,8 +255,7 @@ def edges_backward(
         pair, pair_strides, norm_weight, norm_bias, batch, i, j, inside, width, WIDTH
     )
     normed = normed.to(pair.dtype.element_ty)
-    at = mask + batch.to(tl.int64) * mask_strides[0] + i * mask_strides[1] + j * mask_strides[2]
-    keep = tl.load(at, mask=inside, other=0) != 0
+    keep = _kept(mask, mask_strides, batch, i, j, inside)
     found = tl.zeros([TILE, WIDTH], tl.float32)
     for first in range(0, width, FEATURES):
         features = first + tl.arange(0, FEATURES)
