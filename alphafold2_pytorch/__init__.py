@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from alphafold2_pytorch.config import Alphafold2Config, Runtime
     from alphafold2_pytorch.features import Features, Prediction
     from alphafold2_pytorch.model import Alphafold2
+    from alphafold2_pytorch.ops.explain import explain
     from alphafold2_pytorch.structure.egnn import EGNN
     from alphafold2_pytorch.structure.en import EnTransformer
     from alphafold2_pytorch.structure.equiformer import Equiformer
@@ -35,6 +36,7 @@ __all__ = [
     "Prediction",
     "Runtime",
     "SE3Transformer",
+    "explain",
     "register_block",
 ]
 _HOMES = {
@@ -51,6 +53,7 @@ _HOMES = {
     "Prediction": "features",
     "Runtime": "config",
     "SE3Transformer": "structure.se3",
+    "explain": "ops.explain",
     "register_block": "blocks",
 }
 

@@ -336,5 +336,6 @@ class Runtime:
     """Speed and memory only: any two give the same numbers, and a test says so."""
 
     attention: str = "auto"  # a backend of `ops/backends`, or the first that does not refuse
+    triangle: str = "auto"  # likewise a backend of `ops/triangles`, for triangle multiplications
     chunk_bytes: int = 256 * 2**20  # without gradients, temporaries are cut to about this size
     checkpoint: bool = False  # with gradients, recompute each block instead of keeping it

@@ -3,14 +3,10 @@
 import torch
 import torch.nn.functional as F
 
+from alphafold2_pytorch.ops.gate import sigmoid_gate
 from alphafold2_pytorch.typing import Shaped, Tensor
 
-
-def sigmoid_gate(value: Shaped[Tensor, "*d"], logits: Shaped[Tensor, "*d"]) -> Shaped[Tensor, "*d"]:
-    """value * sigmoid(logits); `logits` must be the caller's own, it may be overwritten."""
-    if torch.is_grad_enabled():
-        return value * logits.sigmoid()
-    return logits.sigmoid_().mul_(value)
+__all__ = ["relu", "sigmoid_gate"]
 
 
 def relu(x: Shaped[Tensor, "*d"]) -> Shaped[Tensor, "*d"]:

@@ -1,16 +1,17 @@
 """Residual updates of the pair representation."""
 
+from itertools import chain
+
 import torch
 from einops import rearrange
 from torch import nn
 
 from alphafold2_pytorch.layers.attention import GatedAttention
 from alphafold2_pytorch.layers.dropout import SharedDropout
-from alphafold2_pytorch.layers.gate import sigmoid_gate
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.msa_updates import require_aligned
 from alphafold2_pytorch.layers.transition import Transition
-from alphafold2_pytorch.ops import Operation, OuterProduct, TriangleMultiply
+from alphafold2_pytorch.ops import OuterProduct, TriangleUpdate, TriangleWeights
 from alphafold2_pytorch.ops.runtime import Rows
 from alphafold2_pytorch.streams import Streams
 from alphafold2_pytorch.typing import Float, Tensor
@@ -59,44 +60,15 @@ class TriangleMultiplication(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.edges = linear(dim, 2 * dim_hidden)  # left, right
         self.edge_gates = linear(dim, 2 * dim_hidden, role="gate")
-        self.multiply, self.pieces, self.rows = TriangleMultiply(), Operation(), Rows()
         self.norm_out = nn.LayerNorm(dim_hidden)
         self.out = linear(dim_hidden, dim, role="final")
         self.gate = linear(dim, dim, role="gate")
-        self.dropout = SharedDropout(dropout, "rows")
+        self.update, self.dropout = TriangleUpdate(), SharedDropout(dropout, "rows")
 
     def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
-        pair = self.norm(x.pair)
-
-        def multiply(start: int, stop: int) -> Tensor:  # some features, each on its own
-            edges, gates = (
-                features_first(layer, pair, start, stop) for layer in (self.edges, self.edge_gates)
-            )
-            left, right = sigmoid_gate(edges, gates).mul_(x.pair_mask[:, None]).chunk(2, dim=1)
-            return self.multiply(left, right) if self.outgoing else self.multiply(left.mT, right.mT)
-
-        def update(pair: Tensor, product: Tensor) -> Tensor:
-            return sigmoid_gate(self.out(self.norm_out(product)), self.gate(pair))
-
-        hidden, dim = self.out.in_features, self.out.out_features
-        bytes_each = 6 * pair[..., 0].numel() * pair.element_size()
-        found = self.pieces.chunked(multiply, hidden, bytes_each, 1)
-        product = rearrange(found, "b d i j -> b i j d")
-        return self.dropout(self.rows(update, pair, 2 + 2 * hidden / dim, product))
-
-
-def features_first(
-    layer: nn.Linear, x: Float[Tensor, "b i j d"], start: int, stop: int
-) -> Float[Tensor, "b two_d i j"]:
-    """A linear layer of two sides, from `start` to `stop` of each.
-
-    The features of its result are in front, so that none has to be copied there.
-    """
-    sides = (each.unflatten(0, (2, -1))[:, start:stop] for each in (layer.weight, layer.bias))
-    weight, bias = (each.flatten(0, 1) for each in sides)
-    columns = x.flatten(1, 2).mT
-    found = torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), columns)
-    return found.unflatten(2, x.shape[1:3])
+        layers = (self.norm, self.edges, self.edge_gates, self.norm_out, self.out, self.gate)
+        weights = TriangleWeights(*chain.from_iterable((each.weight, each.bias) for each in layers))
+        return self.dropout(self.update(x.pair, x.pair_mask, self.outgoing, weights))
 
 
 class TriangleAttention(nn.Module):

@@ -2,10 +2,11 @@
 
 from alphafold2_pytorch.ops.attention import Attend, TiedAttend
 from alphafold2_pytorch.ops.empty import set_empty
+from alphafold2_pytorch.ops.explain import explain
 from alphafold2_pytorch.ops.outer import OuterProduct
 from alphafold2_pytorch.ops.runtime import Operation, set_runtime
 from alphafold2_pytorch.ops.sparse import SparseAttend
-from alphafold2_pytorch.ops.triangle import TriangleMultiply
+from alphafold2_pytorch.ops.triangle import TriangleUpdate, TriangleWeights
 
 __all__ = [
     "Attend",
@@ -13,7 +14,9 @@ __all__ = [
     "OuterProduct",
     "SparseAttend",
     "TiedAttend",
-    "TriangleMultiply",
+    "TriangleUpdate",
+    "TriangleWeights",
+    "explain",
     "set_empty",
     "set_runtime",
 ]

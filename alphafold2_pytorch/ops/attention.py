@@ -6,11 +6,15 @@ from torch import nn
 from alphafold2_pytorch.ops.backends import BACKENDS
 from alphafold2_pytorch.ops.backends.base import zero_empty
 from alphafold2_pytorch.ops.backends.reference import softmax_weights
+from alphafold2_pytorch.ops.choice import choose, reasons
 from alphafold2_pytorch.ops.empty import average_empty
 from alphafold2_pytorch.ops.runtime import Operation
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
-AUTO = ("tiled", "sdpa", "reference")  # the first that does not refuse
+# The first that does not refuse, by device. Kernels for a GPU that are not PyTorch's own (and
+# flex_attention) run by name only, until a page of benchmarks/results shows them right and faster.
+AUTO = {"cpu": ("tiled", "sdpa", "reference")}
+AUTO_ELSEWHERE = ("sdpa", "reference")
 
 
 class Attend(Operation):
@@ -34,8 +38,8 @@ class Attend(Operation):
         bias: Float[Tensor, "b h n m"] | None = None,
         mask: Bool[Tensor, "b r m"] | None = None,
     ) -> Float[Tensor, "b r h n d"]:
-        backend = self._choose(q)
         dropout = self.dropout if self.training else 0.0
+        backend = self._choose(q, k, v, bias, mask, dropout)
 
         def run(start: int, stop: int) -> Tensor:
             rows = slice(start, stop)
@@ -63,12 +67,11 @@ class Attend(Operation):
         weights = softmax_weights(q, k, bias, mask)
         return zero_empty(weights, mask) if self.empty == "zero" else weights
 
-    def _choose(self, q: Tensor):
-        named = self.runtime.attention
-        for name in AUTO if named == "auto" else (named,):
-            if (refusal := BACKENDS[name].refuses(q)) is None:
-                return BACKENDS[name]
-        raise ValueError(f"attention backend {name!r} refuses this input: {refusal}")
+    def _choose(self, q: Tensor, *rest):
+        named, auto = self.runtime.attention, AUTO.get(q.device.type, AUTO_ELSEWHERE)
+        name = choose(BACKENDS, named, auto, q, *rest)
+        self.ran(name, q, lambda: reasons(BACKENDS, named, auto, name, q, *rest))
+        return BACKENDS[name]
 
 
 class TiedAttend(nn.Module):

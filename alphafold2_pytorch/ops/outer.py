@@ -31,7 +31,11 @@ class OuterProduct(Operation):
         scale = 2.0 ** -math.ceil(math.log2(max(s, 1)) / 2)
         left, right, bias = left * scale, right * scale, bias * scale**2
         rows_in_common = (in_common(keep) + eps) * scale**2
-        if s < d:  # projecting the rows first is less work than projecting their sum
+        project_rows = s < d  # before they are summed, which is less work than projecting their sum
+        orders = ("projected, then summed", "summed, then projected")
+        ran, left_out = orders if project_rows else orders[::-1]
+        self.ran(ran, left, lambda: {left_out: f"more work with {s} rows of {d} features"})
+        if project_rows:
             right = torch.einsum("bsje,ode->bsdjo", right, weight.unflatten(1, (d, e)))
             columns = right.reshape(b, s * d, -1)
 

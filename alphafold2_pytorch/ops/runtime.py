@@ -1,6 +1,7 @@
 """How operations learn how to run, and the one loop over chunks."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -14,10 +15,24 @@ from alphafold2_pytorch.typing import Tensor
 KEPT_BYTES = 16 * 2**20
 
 
+# The operation, the name of what it runs, on what, and of each other choice why it does not run.
+Listener = Callable[["Operation", str, Tensor, dict[str, str]], None]
+
+
 class Operation(nn.Module):
     """A module without parameters whose speed and memory, never its numbers, `runtime` decides."""
 
     runtime = Runtime()  # written by `set_runtime`, by nobody else
+    listener: ClassVar[Listener | None] = None  # of all operations; written by `explain`
+
+    def ran(self, name: str, x: Tensor, why: Callable[[], dict[str, str]] = dict) -> None:
+        """Tell who listens what this call on `x` runs, and of each other choice why it does not."""
+        if Operation.listener is not None:
+            Operation.listener(self, name, x, why())
+
+    def piece(self, bytes_each: int) -> int:
+        """How long a piece of something is, without gradients."""
+        return max(1, self.runtime.chunk_bytes // max(bytes_each, 1))
 
     def chunked(
         self, run: Callable[[int, int], Tensor], length: int, bytes_each: int, dim: int
@@ -26,7 +41,7 @@ class Operation(nn.Module):
 
         Pieces only save memory where autograd does not keep them: with gradients there is one.
         """
-        size = max(1, self.runtime.chunk_bytes // max(bytes_each, 1))
+        size = self.piece(bytes_each)
         if torch.is_grad_enabled() or size >= length:
             return run(0, length)
         piece = run(0, size)
@@ -64,11 +79,22 @@ class Rows(Operation):
                 checkpoint(run, *some, use_reentrant=False) for some in zip(*parts, strict=True)
             ]
             return torch.cat(done, 1)
+        cut = not torch.is_grad_enabled() and self.piece(bytes_each) < x.shape[1]
+        self.ran(f"pieces of {self.piece(bytes_each)}" if cut else "in one piece", x)
         return self.chunked(piece, x.shape[1], bytes_each, 1)
 
 
 def set_runtime(model: nn.Module, runtime: Runtime) -> None:
-    """Tell every operation (and the trunk) of a model how to run."""
+    """Tell every operation (and the trunk) of a model how to run.
+
+    `ValueError` if the runtime names a backend that there is not.
+    """
+    from alphafold2_pytorch.ops.backends import BACKENDS
+    from alphafold2_pytorch.ops.triangles import TRIANGLES  # its backends use `Rows`
+
+    for registry, name in ((BACKENDS, runtime.attention), (TRIANGLES, runtime.triangle)):
+        if name != "auto":
+            registry[name]
     for module in model.modules():
         if isinstance(getattr(module, "runtime", None), Runtime):
             module.runtime = runtime  # type: ignore[assignment]

@@ -33,9 +33,10 @@ class SparseAttend(Operation):
     """`Attend` within the blocks of `block_table`; queries and keys are the same positions.
 
     On a GPU the table is the block mask of `flex_attention`. Where that refuses, and where
-    `Runtime(attention=...)` names a kernel, each block of queries runs a dense kernel on the keys
-    that it sees, gathered. The backward pass gathers and computes them again: kept, they would
-    take more memory than dense attention. `ValueError` for a pair bias.
+    `Runtime(attention=...)` names another kernel, each block of queries runs a dense kernel on the
+    keys that it sees, gathered. The backward pass gathers and computes them again: kept, they would
+    take more memory than dense attention. `ValueError` for a pair bias, and where
+    `flex_attention` is asked for by name and refuses.
     """
 
     def __init__(self, dropout: float = 0.0):
@@ -57,8 +58,8 @@ class SparseAttend(Operation):
             mask = q.new_ones(b, r, n, dtype=torch.bool)
         table = block_table(n)
         dropout = self.attend.dropout if self.training else 0.0
-        if self.runtime.attention == "auto" and flex.refuses(q, dropout) is None:
-            return flex.run(q, k, v, mask, table, BLOCK)
+        if self._in_blocks(q, k, v, mask, dropout):
+            return flex.run_blocks(q, k, v, mask, table, BLOCK)
 
         def run(start: int, stop: int) -> Tensor:
             rows = slice(start, stop)
@@ -85,6 +86,19 @@ class SparseAttend(Operation):
             keys, keep = k[..., seen, :], mask[..., seen]
             out[..., rows, seen] = self.attend.weights(q[..., rows, :], keys, None, keep)
         return out
+
+    def _in_blocks(self, q: Tensor, *rest) -> bool:
+        """Whether `flex_attention` runs, else keys are gathered."""
+        named, refusal = self.runtime.attention, flex.refuses_blocks(q, *rest)
+        if named == "flex" and refusal is not None:
+            raise ValueError(f"attention backend 'flex' refuses these blocks: {refusal}")
+        if refusal is None and named in ("auto", "flex"):
+            why = "slower here" if named == "auto" else "'flex' is asked for by name"
+            self.ran("flex blocks", q, lambda: {"gathered": why})
+            return True
+        why = refusal or f"{named!r} is asked for by name"
+        self.ran("gathered", q, lambda: {"flex blocks": why})
+        return False
 
     def _gathered(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, table: Tensor) -> Tensor:
         queries, keys, values = (x.split(BLOCK, dim=-2) for x in (q, k, v))

@@ -1,34 +1,73 @@
-"""Block-sparse attention on a GPU: PyTorch's `flex_attention` with a block mask.
-
-No entry of `BACKENDS`, since it skips keys: `ops/sparse.py` calls it.
-"""
+"""PyTorch's `flex_attention` on a GPU: with a pair bias, or within blocks of positions."""
 
 from functools import cache
 
 import torch
 
+from alphafold2_pytorch.ops.backends.base import (
+    BACKENDS,
+    HALF,
+    lowest,
+    no_cuda_kernel,
+    zero_empty,
+)
+from alphafold2_pytorch.ops.choice import wants_gradients
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
-HALF = (torch.float16, torch.bfloat16)
 WIDTHS = range(16, 257)  # of a head: its matrix products begin at 16
 
 
-def refuses(q: Tensor, dropout: float) -> str | None:
-    """Why the kernel cannot run, in words, or None."""
-    if q.device.type != "cuda":
-        return "it runs on CUDA only"
-    if dropout:
-        return "it has no dropout"
-    if q.shape[-1] not in WIDTHS:
-        return f"heads must be {WIDTHS[0]} to {WIDTHS[-1]} wide, got {q.shape[-1]}"
-    if q.dtype in HALF and torch.is_grad_enabled():
+@BACKENDS.register("flex")
+class Flex:
+    """Bias and mask are read where a logit is made, so both stay as small as they came.
+
+    Not part of "auto": no page of benchmarks/results shows it on a GPU yet.
+    """
+
+    @staticmethod
+    def refuses(q, k, v, bias, mask, dropout):
+        if refusal := no_cuda_kernel(q, dropout, (*HALF, torch.float32)):
+            return refusal
+        if q.shape[-1] not in WIDTHS:
+            return f"heads must be {WIDTHS[0]} to {WIDTHS[-1]} wide, got {q.shape[-1]}"
+        return None
+
+    @staticmethod
+    def run(q, k, v, bias, mask, dropout, compiled: bool = True):
+        """`compiled=False` computes it densely, without gradients, on any device: for tests."""
+        b, r = q.shape[:2]
+        attend = compiled_attention() if compiled else eager_attention()
+        flat = (x.flatten(0, 1) for x in (q, k, v))
+        out = attend(*flat, score_mod=score(bias, mask, r))
+        return zero_empty(out.unflatten(0, (b, r)), mask)
+
+
+def score(bias: Tensor | None, mask: Tensor | None, rows: int):
+    """The function that adds the bias to one logit and hides the keys that the mask does not keep.
+
+    `rows` of each batch element share a bias. Logits are float32 there.
+    """
+
+    def modified(logit, row, head, i, j):
+        if bias is not None:
+            logit = logit + bias[row // rows, head, i, j]
+        if mask is not None:
+            logit = torch.where(mask[row // rows, row % rows, j], logit, lowest(torch.float32))
+        return logit
+
+    return None if bias is None and mask is None else modified
+
+
+def refuses_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> str | None:
+    """Why `run_blocks` cannot run, in words, or None."""
+    if refusal := Flex.refuses(q, k, v, None, mask, dropout):
+        return refusal
+    if q.dtype in HALF and wants_gradients(q, k, v):
         return "its backward pass in half precision has no tiles as small as our blocks"
-    if q.dtype not in (*HALF, torch.float32):
-        return f"it has no {q.dtype}"
     return None
 
 
-def run(
+def run_blocks(
     q: Float[Tensor, "b r h n d"],
     k: Float[Tensor, "b r h n d"],
     v: Float[Tensor, "b r h n d"],
@@ -39,14 +78,12 @@ def run(
 ) -> Float[Tensor, "b r h n d"]:
     """Attention where `table` (by blocks of positions) and `mask` (of keys) both allow it.
 
-    `compiled=False` computes it densely, without gradients, on any device: for tests.
+    `compiled` as in `Flex.run`.
     """
-    from torch.nn.attention.flex_attention import flex_attention
-
     b, r = q.shape[:2]
     block_mask = make_block_mask(mask.flatten(0, 1), table.to(q.device), block)
     tiles = {"fwd_BLOCK_M": block, "fwd_BLOCK_N": block, "FORCE_USE_FLEX_ATTENTION": True}
-    attend = compiled_attention() if compiled else flex_attention
+    attend = compiled_attention() if compiled else eager_attention()
     q, k, v = (x.flatten(0, 1) for x in (q, k, v))
     out = attend(q, k, v, block_mask=block_mask, kernel_options=tiles)
     return out.unflatten(0, (b, r))
@@ -72,9 +109,14 @@ def make_block_mask(keep: Bool[Tensor, "rows n"], table: Bool[Tensor, "blocks bl
     )
 
 
+def eager_attention():
+    """The definition that `compiled_attention` is made of."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return flex_attention
+
+
 @cache
 def compiled_attention():
     """`flex_attention` is a fused kernel only when compiled."""
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return torch.compile(flex_attention)
+    return torch.compile(eager_attention())

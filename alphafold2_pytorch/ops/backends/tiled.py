@@ -21,7 +21,7 @@ class Tiled:
     """
 
     @staticmethod
-    def refuses(q):
+    def refuses(q, k, v, bias, mask, dropout):
         if q.device.type != "cpu":
             return "its tiles are made for the cache of a CPU"
         if torch.compiler.is_compiling():
