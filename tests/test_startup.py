@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from alphafold2_pytorch.geometry.so3 import constant_in_graphs
+from alphafold2_pytorch.graphs import constant_in_graphs
 
 ROOT = Path(__file__).parents[1]
 CORE = {"alphafold2_pytorch", "einops", "jaxtyping", "numpy", "safetensors"}

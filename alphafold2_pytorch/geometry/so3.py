@@ -9,17 +9,14 @@ so the 2l + 1 squares of one direction add up to 2l + 1; the phase of Condon and
 out. Both choices are those of Geiger and Smidt (2022).
 """
 
-from collections.abc import Callable
 from functools import cache
 from math import factorial, sqrt
-from typing import TypeVar
 
 import numpy as np
 import torch
 
+from alphafold2_pytorch.graphs import constant_in_graphs
 from alphafold2_pytorch.typing import Float, Tensor
-
-Function = TypeVar("Function", bound=Callable)
 
 
 def directions(vectors: Float[Tensor, "*n 3"], smooth: float = 0.0) -> Float[Tensor, "*n 3"]:
@@ -120,12 +117,6 @@ def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
 def coupling_tensor(l1: int, l2: int, l3: int, like: Tensor) -> Tensor:
     """`coupling` with the dtype and device of another tensor."""
     return torch.tensor(_numbers(l1, l2, l3), dtype=like.dtype, device=like.device)
-
-
-def constant_in_graphs(function: Function) -> Function:
-    """What `torch.compiler.assume_constant_result` does, which imports the compiler: a second."""
-    vars(function)["_dynamo_marked_constant"] = True
-    return function
 
 
 @constant_in_graphs

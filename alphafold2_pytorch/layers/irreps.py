@@ -15,12 +15,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from alphafold2_pytorch.geometry.so3 import (
-    constant_in_graphs,
-    coupling,
-    directions,
-    solid_harmonics,
-)
+from alphafold2_pytorch.geometry.so3 import coupling, directions, solid_harmonics
+from alphafold2_pytorch.graphs import constant_in_graphs
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.typing import Float, Tensor
 
