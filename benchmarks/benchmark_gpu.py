@@ -46,7 +46,7 @@ TARGETS = {
     "block": "Residues x rows of the MSA. Names as above; `auto` is the choice of the library.",
     "step": "48 + 4 blocks, checkpointed, autocast to bfloat16. Target: above 0.8 samples/s; peers "
     "report 0.55 on one H100.",
-    "fold": "Target: 1,024 residues under 15 s. Peers: AlphaFold2 on an A100, 29 s at 500 residues, "
+    "fold": "Target: 1,024 residues under 15 s. Peers: AlphaFold2 on an A100, 29 s at 500, "
     "96 s at 1,000, 450 s at 2,000.",
     "growth": "One fold with one block of each kind, float32: peak and, as its note, the estimate.",
 }
@@ -150,7 +150,7 @@ def page(figures: list[dict[str, Any]], ends: dict[str, str], options: argparse.
     parts = []
     for name, title in TITLES.items():
         own = [each for each in figures if each["section"] == name]
-        early = f"\n\n**This section {ends[name]}.**" if ends[name] else ""
+        early = f"\n\n**This section {ends[name]}.**" if ends.get(name) else ""
         body = table(own) if own else "Nothing was measured."
         parts.append(f"## {title}\n\n{TARGETS[name]}{early}\n\n{body}")
     import torch

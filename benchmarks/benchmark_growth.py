@@ -19,7 +19,6 @@ from typing import Any
 
 from benchmark_memory import features, status_bytes
 from machine import ROOT, commit, machine, write_page
-from plots import illustrate
 
 MIB = 2**20
 GIGABYTES = (16, 139)  # for which the longest chain is told
@@ -268,7 +267,6 @@ def main() -> None:
         sys.exit("nothing was measured: no room or time for any length")
     text = page(results, options)
     path = write_page("growth", text, options.out)
-    illustrate(path, "growth")
     print(f"\n{text}\nwritten to {path}")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from gpu_tools import Bench, Figure, Growing, Limits, attention_work, multiplication_work
+from gpu_tools import Bench, Figure, Growing, Limits, attention_work, excuse, multiplication_work
 
 from alphafold2_pytorch.config import Runtime
 from alphafold2_pytorch.layers.pair_updates import TriangleMultiplication
@@ -85,6 +85,10 @@ class Multiply:
     def inputs(self) -> list:
         return [self.x.pair, *self.layer.parameters()]
 
+    def both(self, name: str) -> list:
+        """The result, and the gradients of all inputs."""
+        return with_gradients(lambda: self.run(name), self.inputs())
+
 
 def checks(bench: Bench) -> Iterator[Figure]:
     """Each backend's largest error against `reference` in float64, over plain PyTorch's own.
@@ -115,10 +119,8 @@ def check(
         for n in lengths:
             own, plain = errors(bench, n, name, dtype)
             ratios.append(own / max(plain, torch.finfo(dtype).eps))
-    except (ValueError, ImportError) as refused:
-        return Figure("checks", what, None, "", note=" ".join(str(refused).split()))
-    except RuntimeError as broken:  # a kernel that does not build or run: the page has to say so
-        return Figure("checks", what, None, "", note=f"FAILED: {str(broken).splitlines()[0]}")
+    except (RuntimeError, ValueError, ImportError) as error:
+        return Figure("checks", what, None, "", note=excuse(error))
     worst = max(ratios)
     return Figure("checks", what, worst, "", note="right" if worst <= WORSE else "WRONG")
 
@@ -139,10 +141,10 @@ def multiplication_errors(
     worst = 0.0, 1.0
     for outgoing in (True, False):
         multiply = Multiply(bench, n, outgoing).to(dtype)
-        plain = with_gradients(lambda: multiply.run("reference"), multiply.inputs())
-        found = with_gradients(lambda: multiply.run(name), multiply.inputs())
+        plain = multiply.both("reference")
+        found = multiply.both(name)
         multiply.to(torch.float64)
-        truth = with_gradients(lambda: multiply.run("reference"), multiply.inputs())
+        truth = multiply.both("reference")
         both = error(found, truth), error(plain, truth)
         worst = max(worst, both, key=lambda pair: pair[0] / pair[1])
     return worst

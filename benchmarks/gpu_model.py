@@ -60,8 +60,8 @@ def block(bench: Bench, limit: Limits) -> Iterator[Figure]:
     config = network(True, 8)
     model = Alphafold2(config).trunk.blocks[0].to(bench.device).eval()
     growing = Growing(bench, "block")
-    for rows in DRY_ROWS if bench.dry else ROWS:
-        for n in DRY_LENGTHS if bench.dry else LENGTHS:
+    for n in DRY_LENGTHS if bench.dry else LENGTHS:
+        for rows in DRY_ROWS if bench.dry else ROWS:
             for name, runtime in ways():
                 for train in (False, True):
                     work = block_work(n, rows).times(*(BOTH if train else (1, 1)))
@@ -108,7 +108,9 @@ def step(bench: Bench, limit: Limits) -> Iterator[Figure]:
     atoms = 2 * torch.randn(1, crop, 1, 3).cumsum(1) + torch.randn(1, crop, 14, 3)
     known = torch.ones(1, crop, 14, dtype=torch.bool)
     read = features(crop, clusters - TEMPLATES, extra, TEMPLATES)
-    batch = Batch(("random",), read, Targets(seq, index, atoms, known))
+    hidden = torch.rand(read.msa.shape) < 0.15
+    masked = {"true_msa": torch.randint(0, 21, read.msa.shape), "bert_mask": hidden}
+    batch = Batch(("random",), read, Targets(seq, index, atoms, known, **masked))
     taken = []
     for recycles in (0, RECYCLES):
         what = f"crop {crop}, {clusters} clusters, {extra} extra, {recycles} recycles"

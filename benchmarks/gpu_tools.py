@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 ROUNDS = 3
+REFUSED = "refuses this input: "
 LEAST = 0.03  # seconds that a round takes at least
 
 
@@ -49,6 +50,20 @@ class Work:
 
     def times(self, operations: float, moved: float) -> "Work":
         return Work(self.operations * operations, self.moved * moved)
+
+
+def excuse(error: Exception) -> str:
+    """Why there is no figure; a `ValueError` that is no backend's refusal is raised again."""
+    said = " ".join(str(error).split())
+    if isinstance(error, torch.OutOfMemoryError):
+        return "no room on the device"
+    if isinstance(error, ImportError):
+        return f"not installed: {said}"
+    if isinstance(error, RuntimeError):  # a kernel that does not build or run
+        return f"FAILED: {said[:200]}"
+    if REFUSED not in said:
+        raise error
+    return "refused: " + said.partition(REFUSED)[2]
 
 
 class Bench:
@@ -96,10 +111,8 @@ class Bench:
         """Time a call, in ms. What is refused or has no room is a figure without a value."""
         try:
             seconds, peak = self.time(run)
-        except torch.OutOfMemoryError:
-            return Figure(section, what, None, "ms", note="no room on the device")
-        except (ValueError, ImportError) as error:
-            return Figure(section, what, None, "ms", note=" ".join(str(error).split()))
+        except (RuntimeError, ValueError, ImportError) as error:
+            return Figure(section, what, None, "ms", note=excuse(error))
         finally:
             self.clear()
         share = None if least is None else least / seconds
@@ -111,11 +124,16 @@ class Bench:
 
 
 class Growing:
-    """Skips a length when the last one, grown by the power of three, would not end in time."""
+    """Measures series of growing length, and leaves out what would not end in time.
+
+    A length is foreseen to take what the last one took, grown by the power of three. A series whose
+    programs take long to build, as compiled ones do for each shape, ends.
+    """
 
     def __init__(self, bench: Bench, section: str):
         self.bench, self.section = bench, section
-        self.last: dict[str, tuple[int, float]] = {}
+        self.longest_build = bench.left() / 10
+        self.last: dict[str, tuple[int, float, float]] = {}
 
     def measure(
         self,
@@ -126,17 +144,24 @@ class Growing:
         least: float | None = None,
     ) -> Figure:
         """`make` builds inputs and returns the call; `name` says which series it belongs to."""
-        before = self.last.get(name)
-        foreseen = before[1] * (length / before[0]) ** 3 * (ROUNDS + 2) if before else 0.0
+        old, seconds, build = self.last.get(name, (length, 0.0, 0.0))
+        foreseen = seconds * (length / old) ** 3 * (ROUNDS + 2) + build
         if max(foreseen, 1.0) > self.bench.left():
             return Figure(self.section, what, None, "ms", note="left out: it would take too long")
+        if build > self.longest_build:
+            note = f"left out: {build:.0f} s to build the one before"
+            return Figure(self.section, what, None, "ms", note=note)
+        start = time.monotonic()
         try:
-            call = make()
-        except torch.OutOfMemoryError:
-            return Figure(self.section, what, None, "ms", note="no room on the device")
-        figure = self.bench.measure(self.section, what, call, least)
+            run = make()
+        except torch.OutOfMemoryError as error:
+            return Figure(self.section, what, None, "ms", note=excuse(error))
+        figure = self.bench.measure(self.section, what, run, least)
         if figure.value is not None:
-            self.last[name] = length, figure.value / 1e3
+            seconds = figure.value / 1e3
+            rounds = max(ROUNDS * LEAST, ROUNDS * seconds) + 2 * seconds
+            build = max(0.0, time.monotonic() - start - rounds)
+            self.last[name] = length, seconds, build
         return figure
 
 
@@ -176,7 +201,10 @@ def block_work(n: int, rows: int, pair: int = 128, msa: int = 256, width: int = 
     projections = 2 * 5 * (2 * cells * msa * msa + 2 * pairs * pair * pair)
     attention = attention_work(rows, n, 8, 32), attention_work(n, rows, 8, 32)
     triangles = attention_work(n, n, 4, 32)
-    outer = 2 * cells * msa * 64 + 2 * pairs * rows * 32**2 + 2 * pairs * 32**2 * pair
+    # with few rows, the last layer is cheaper before the sum over them than after it
+    after = pairs * rows * 32**2 + pairs * 32**2 * pair
+    before = cells * 32**2 * pair + pairs * rows * 32 * pair
+    outer = 2 * cells * msa * 64 + 2 * min(after, before)
     transitions = 4 * (cells * msa * 4 * msa + pairs * pair * 4 * pair)
     multiply = multiplication_work(n, pair, pair)
     total = biases + projections + outer + transitions + 2 * multiply.operations

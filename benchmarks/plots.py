@@ -54,12 +54,12 @@ RECIPES = {
     ),
     "loader": Recipe((0,), (((1,), "examples a second"),), log=False, table="worker"),
     "growth": Recipe((0,), (((1, 4), "s"), ((2, 5, 6), "MiB")), lines=True, table="residues"),
-    "gpu": Recipe((0,), (((1,), "ms"),), table="what"),
+    "gpu": Recipe((0,), (((1,), "value"),), table="what"),
 }
 
 
 def tables(text: str) -> list[Table]:
-    """The tables of a page in order; a line above one that is neither empty nor a row names it."""
+    """The tables of a page in order, named by the last heading or line with a colon above."""
     found: list[Table] = []
     title, block = "", []
     for line in [*text.splitlines(), ""]:
@@ -68,7 +68,7 @@ def tables(text: str) -> list[Table]:
             continue
         if len(block) > 2:
             found.append(Table(title, block[0], block[2:]))
-        if line.strip():
+        if line.startswith("#") or line.endswith(":"):
             title = line.strip("#: ")
         block = []
     return found
@@ -81,8 +81,13 @@ def number(cell: str) -> float | None:
 
 
 def rows_of(table: Table, recipe: Recipe) -> list[tuple[str, Row]]:
-    """The chosen rows, with their labels."""
-    named = [(" ".join(row[i] for i in recipe.labels).replace("`", ""), row) for row in table.rows]
+    """The chosen rows that have anything to draw, with their labels."""
+    drawn = [column for columns, _ in recipe.panels for column in columns]
+    named = [
+        (" ".join(row[i] for i in recipe.labels).replace("`", ""), row)
+        for row in table.rows
+        if len(row) > max(drawn) and any((number(row[c]) or 0) > 0 for c in drawn)
+    ]
     return [
         (name, row)
         for name, row in named
@@ -99,21 +104,19 @@ def draw(page: Path, recipe: Recipe) -> Path:
         for each in tables(page.read_text())
         if re.match(recipe.table, each.head[0]) and (rows := rows_of(each, recipe))
     ]
-    wide = {column for columns, _ in recipe.panels for column in columns}
-    every = [(each, rows) for each, rows in every if len(each.head) > max(wide)]
     if not every:
         raise ValueError(f"{page.name} has no table of the kind that is drawn")
-    longest = max(len(rows) for _, rows in every)
-    high = 3.6 if recipe.lines else 1.2 + 0.24 * longest * max(len(c) for c, _ in recipe.panels)
+    thick = 0.24 * max(len(columns) for columns, _ in recipe.panels)
+    high = [3.6 if recipe.lines else 1.0 + thick * len(rows) for _, rows in every]
     count = len(every), len(recipe.panels)
-    figure = Figure(figsize=(5 * count[1], high * count[0]), layout="constrained")
-    grid = figure.subplots(*count, squeeze=False)
+    figure = Figure(figsize=(5 * count[1], sum(high)), layout="constrained")
+    grid = figure.subplots(*count, squeeze=False, gridspec_kw={"height_ratios": high})
     for line, (table, rows) in zip(grid, every, strict=True):
         for axes, (columns, label) in zip(line, recipe.panels, strict=True):
             (curves if recipe.lines else bars)(axes, table, rows, columns, recipe)
             axes.set_xlabel(table.head[recipe.labels[0]] if recipe.lines else label)
             axes.set_ylabel(label if recipe.lines else "")
-            axes.set_title(table.title, fontsize=9)
+            axes.set_title(table.title if len(every) > 1 else "", fontsize=9)
             if len(columns) > 1:
                 axes.legend(frameon=False, fontsize=8)
     image = page.with_suffix(".png")
