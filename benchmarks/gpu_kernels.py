@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -156,7 +158,7 @@ def word(dtype: torch.dtype) -> str:
 
 def trifast(inputs: list) -> torch.Tensor:
     """The package of that name on the same numbers; its mask is True where a key is left out."""
-    from trifast import triangle_attention
+    triangle_attention = import_module("trifast").triangle_attention
 
     q, k, v, bias, mask = inputs
     q, k, v = (each.transpose(1, 2) for each in (q, k, v))
@@ -167,7 +169,7 @@ def kernels(bench: Bench, limit: Limits) -> Iterator[Figure]:
     """Triangle attention and multiplication by each backend in bfloat16, at growing length."""
     growing = Growing(bench, "kernels")
     runs: dict[str, Callable[[list], torch.Tensor]] = {
-        name: lambda inputs, name=name: attend(name, inputs) for name in sorted(BACKENDS.entries)
+        name: partial(attend, name) for name in sorted(BACKENDS.entries)
     }
     runs["trifast (package)"] = trifast
     for n in DRY_LENGTHS if bench.dry else LENGTHS:

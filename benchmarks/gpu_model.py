@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -91,8 +92,8 @@ def streams(bench: Bench, n: int, rows: int, train: bool) -> Streams:
     """Random ones, all unmasked."""
     pair = torch.randn(1, n, n, 128, device=bench.device)
     msa = torch.randn(1, rows, n, 256, device=bench.device)
-    masks = [torch.ones(x.shape[:-1], dtype=torch.bool, device=bench.device) for x in (pair, msa)]
-    return Streams(pair.requires_grad_(train), msa.requires_grad_(train), *masks)
+    pair_mask, msa_mask = (torch.ones_like(x[..., 0], dtype=torch.bool) for x in (pair, msa))
+    return Streams(pair.requires_grad_(train), msa.requires_grad_(train), pair_mask, msa_mask)
 
 
 def step(bench: Bench, limit: Limits) -> Iterator[Figure]:
@@ -114,7 +115,7 @@ def step(bench: Bench, limit: Limits) -> Iterator[Figure]:
     taken = []
     for recycles in (0, RECYCLES):
         what = f"crop {crop}, {clusters} clusters, {extra} extra, {recycles} recycles"
-        figure = bench.measure("step", what, lambda r=recycles: training_step(run, batch, r))
+        figure = bench.measure("step", what, partial(training_step, run, batch, recycles))
         yield figure
         if figure.value is not None:
             taken.append(figure.value / 1e3)
