@@ -19,8 +19,7 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# A CPU's set in less than a quarter of an hour; the pages in the repository took longer runs.
-# The older package of the same name that the first compares with gets .venv-peer for itself.
+# A CPU in a quarter of an hour; the peer of the first line gets .venv-peer
 benchmark: $(READY)
 	$(BIN)/python benchmarks/benchmark_trunk.py --rounds 1 --repeats 1
 	$(BIN)/python benchmarks/benchmark_options.py --lengths 128 --rounds 1 --repeats 0
