@@ -19,14 +19,16 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# the older package of the same name that the first compares with gets .venv-peer for itself
+# A CPU in a quarter of an hour; the peer of the first line gets .venv-peer
 benchmark: $(READY)
-	$(BIN)/python benchmarks/benchmark_trunk.py
-	$(BIN)/python benchmarks/benchmark_options.py
-	$(BIN)/python benchmarks/benchmark_sparse.py
-	$(BIN)/python benchmarks/benchmark_networks.py
-	$(BIN)/python benchmarks/benchmark_structure.py
-	$(BIN)/python benchmarks/benchmark_loader.py --data tests/sample
+	$(BIN)/python benchmarks/benchmark_trunk.py --rounds 1 --repeats 1
+	$(BIN)/python benchmarks/benchmark_options.py --lengths 128 --rounds 1 --repeats 0
+	$(BIN)/python benchmarks/benchmark_sparse.py --rounds 1
+	$(BIN)/python benchmarks/benchmark_networks.py --points 64 --rounds 1
+	$(BIN)/python benchmarks/benchmark_structure.py --steps 30 --draws 1
+	$(BIN)/python benchmarks/benchmark_loader.py --data tests/sample --examples 50 --rounds 1 --steps 1
+	$(BIN)/python benchmarks/benchmark_memory.py --residues 256
+	$(BIN)/python benchmarks/benchmark_growth.py --lengths 64 128 256 512
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11 ...")'

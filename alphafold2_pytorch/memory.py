@@ -37,6 +37,22 @@ def predict_bytes(model: Model, residues: int, rows: int, templates: int = 0) ->
     return Peak(model, residues, rows, templates).bytes()
 
 
+def longest_chain(model: Model, free: int, rows: int, templates: int = 0) -> int:
+    """The most residues whose `predict_bytes` fit in `free` bytes; 0 if not even one does."""
+
+    def fits(residues: int) -> bool:
+        return predict_bytes(model, residues, rows, templates) <= free
+
+    above = 1
+    while fits(above):
+        above *= 2
+    low = above // 2  # fits, or is 0; `above` does not fit
+    while above - low > 1:
+        middle = (low + above) // 2
+        low, above = (middle, above) if fits(middle) else (low, middle)
+    return low
+
+
 class Peak:
     """All sizes are counts of float32 numbers."""
 

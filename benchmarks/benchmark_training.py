@@ -70,7 +70,7 @@ def random_batch(crop: int, rows: int) -> "Batch":
     return Batch(("random",), features, Targets(seq, index, atoms, known))
 
 
-def training_step(run: "Run", batch: "Batch") -> float:
+def training_step(run: "Run", batch: "Batch", recycles: int = 0) -> float:
     """All that `Run.take_step` does but for drawing the chain; its seconds."""
     from alphafold2_pytorch.data.collate import Example
     from alphafold2_pytorch.train.optim import ClippedSum
@@ -78,7 +78,7 @@ def training_step(run: "Run", batch: "Batch") -> float:
     start = time.perf_counter()
     run.model.train()
     gradient = ClippedSum(run.model.parameters(), run.config.clip, 1)
-    run.learn(0, Example((batch,), 0), gradient)
+    run.learn(0, Example((batch,), recycles), gradient)
     gradient.write(run.model.parameters())
     run.update(run.config.learning_rate, 1)
     return time.perf_counter() - start

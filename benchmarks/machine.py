@@ -12,6 +12,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from plots import RECIPES, illustrate
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SLOW = 5.0  # seconds; a slower forward pass is timed once
@@ -91,8 +93,10 @@ def page_path(what: str) -> Path:
 
 
 def write_page(what: str, text: str, out: Path | None = None) -> Path:
-    """Write a page, by default to `page_path(what)`."""
+    """Write a page, by default to `page_path(what)`, with the plot that `plots.py` draws of it."""
     path = out or page_path(what)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+    if what in RECIPES:
+        illustrate(path, what)
     return path

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import benchmark_memory
 import pytest
+from kit import tiny_config
+
+from alphafold2_pytorch.memory import longest_chain
+from alphafold2_pytorch.model import Alphafold2
 
 MEASURE = r"""
 import re, sys
@@ -47,6 +51,14 @@ def test_the_estimate_covers_the_peak_and_is_not_far_above_it(n, rows):
     )
     peak, estimate = map(int, ran.stdout.split())
     assert 0.5 * estimate < peak < 1.2 * estimate, f"{peak / 1e6:.0f} of {estimate / 1e6:.0f} MB"
+
+
+@pytest.mark.parametrize("gigabytes", [0.5, 16])
+def test_the_longest_chain_fits_and_one_residue_more_does_not(gigabytes):
+    model, free = Alphafold2(tiny_config("evoformer", predict_coords=True)), int(gigabytes * 1e9)
+    longest = longest_chain(model, free, rows=8)
+    assert model.memory_estimate(longest, 8) <= free < model.memory_estimate(longest + 1, 8)
+    assert longest_chain(model, 1, rows=8) == 0
 
 
 @pytest.mark.slow

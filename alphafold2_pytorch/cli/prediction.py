@@ -89,8 +89,13 @@ class Predictor:
         have = "" if free is None else f" of {free / 1e9:.1f} GB free"
         self.say(f"{label}: {what}, needs about {needed / 1e9:.1f} GB{have} on {device}")
         if free is not None and needed > free:
+            from alphafold2_pytorch.memory import longest_chain
+
+            longest = longest_chain(model, free, read, templates)
             raise MemoryError(
-                f"{what} need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+                f"{what} need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; the "
+                f"longest chain that this memory holds with as many rows is about "
+                f"{longest:,} residues"
             )
 
     def predict(

@@ -15,6 +15,7 @@ from math import factorial, sqrt
 import numpy as np
 import torch
 
+from alphafold2_pytorch.graphs import constant_in_graphs
 from alphafold2_pytorch.typing import Float, Tensor
 
 
@@ -118,7 +119,7 @@ def coupling_tensor(l1: int, l2: int, l3: int, like: Tensor) -> Tensor:
     return torch.tensor(_numbers(l1, l2, l3), dtype=like.dtype, device=like.device)
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _numbers(l1: int, l2: int, l3: int) -> tuple:
     """As plain numbers, which a compiled function takes as they are."""
     return tuple(tuple(map(tuple, plane)) for plane in coupling(l1, l2, l3).tolist())

@@ -16,6 +16,7 @@ from einops import rearrange
 from torch import nn
 
 from alphafold2_pytorch.geometry.so3 import coupling, directions, solid_harmonics
+from alphafold2_pytorch.graphs import constant_in_graphs
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.typing import Float, Tensor
 
@@ -159,7 +160,7 @@ def _table(degree: int, degrees: int, like: Tensor) -> Float[Tensor, "harmonics 
     return table.view(degrees**2, -1, 2 * degree + 1)
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _constants(degree: int, degrees: int) -> tuple[float, ...]:
     """As plain numbers, which a compiled function takes as they are."""
     return _numbers(degree, degrees)

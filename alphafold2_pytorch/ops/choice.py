@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 import torch
 
+from alphafold2_pytorch.graphs import constant_in_graphs
 from alphafold2_pytorch.registry import Registry
 from alphafold2_pytorch.typing import Tensor
 
@@ -34,7 +35,7 @@ def reasons(
     return {name: reason(name) for name in sorted(registry.entries) if name != chosen}
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def missing(packages: tuple[str, ...], install: str) -> str | None:
     """Why a backend cannot run where a package is not installed, and what installs it; or None."""
     for package in packages:

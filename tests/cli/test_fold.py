@@ -176,7 +176,7 @@ def test_a_chain_too_long_for_the_memory_is_refused_before_it_starts(fold, write
 def test_memory_is_compared_with_what_is_free(fold, write, monkeypatch):
     query = write("q.fasta", ">q\nMKTAY\n")
     monkeypatch.setattr("alphafold2_pytorch.cli.prediction.free_memory", lambda device: 1000)
-    assert refused(fold(query), "5 residues", "0.0 GB are free")
+    assert refused(fold(query), "5 residues", "0.0 GB are free", "about 0 residues")
     monkeypatch.setattr("alphafold2_pytorch.cli.prediction.free_memory", lambda device: None)
     assert fold(query).exit_code == 0
 
