@@ -111,8 +111,8 @@ def run(
         bool,
         typer.Option(
             "--compile",
-            help="Have torch.compile make the trunk's blocks, once for chains of any length: "
-            "minutes, which pay for themselves in large batches.",
+            help="Have torch.compile make the trunk's blocks, once for all chains of about one "
+            "length (they are padded): minutes, which pay for themselves in large batches.",
         ),
     ] = False,
     relax: Annotated[
