@@ -186,11 +186,13 @@ def new_timings(path: Path, seconds: float) -> dict[str, float]:
 
 
 def new_scores(path: Path, each: Ranked, found: "Relaxed") -> dict[str, Any]:
-    """scores.json with one model's relaxation."""
+    """scores.json with one model's relaxation; `ValueError` for scores that are damaged."""
     from alphafold2_pytorch.report.results import MOST_SCORES, compact, read_object
 
     scores = read_object(path, MOST_SCORES, compact)
-    for model in scores["models"]:
-        if model["model"] == each.model:
-            model |= {"relaxed": each.relaxed, "relaxation": found.report()}
+    models = Told(path, scores).values("models", dict)
+    [own] = [model for model in models if model.get("model") == each.model] or [None]
+    if own is None:
+        raise ValueError(f"{path} has no scores of {each.model}: --overwrite folds it again")
+    own |= {"relaxed": each.relaxed, "relaxation": found.report()}
     return scores
