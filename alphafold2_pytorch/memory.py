@@ -10,7 +10,7 @@ from alphafold2_pytorch.heads.base import Head
 from alphafold2_pytorch.inputs.base import InputEmbedding
 from alphafold2_pytorch.inputs.clusters import ClusterInputs
 from alphafold2_pytorch.structure import StructureModule
-from alphafold2_pytorch.trunk import Trunk
+from alphafold2_pytorch.trunk import Trunk, bucket
 
 FLOAT = 4  # bytes
 KEPT = 1.15  # what the allocator holds back, of what was given free: measured
@@ -57,6 +57,8 @@ class Peak:
     """All sizes are counts of float32 numbers."""
 
     def __init__(self, model: Model, residues: int, rows: int, templates: int):
+        if model.trunk.buckets:
+            residues, rows = bucket(residues), bucket(rows)
         self.model, self.n, config = model, residues, model.config
         self.chunk = model.trunk.blocks.runtime.chunk_bytes // FLOAT
         self.pair, self.extra, self.templates = residues**2 * config.dim, 0, 0

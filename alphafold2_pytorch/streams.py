@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
+from torch.nn.functional import pad
 
 from alphafold2_pytorch.features import Structure
 from alphafold2_pytorch.typing import Bool, Float, Tensor
@@ -28,6 +29,28 @@ class Streams:
             old += update
             return self
         return replace(self, **{stream: old + update})
+
+    def padded(self, residues: int, rows: int, columns: int) -> "Streams":
+        """The same among masked zeros, of these sizes; copies. The extra MSA is left out."""
+        more = residues - self.pair.shape[1]
+        down, right = rows - self.msa.shape[1], columns - self.msa.shape[2]
+        return Streams(
+            pair=pad(self.pair, (0, 0, 0, more, 0, more)),
+            msa=pad(self.msa, (0, 0, 0, right, 0, down)),
+            pair_mask=pad(self.pair_mask, (0, more, 0, more)),
+            msa_mask=pad(self.msa_mask, (0, right, 0, down)),
+            owned=True,
+        )
+
+    def cropped(self, residues: int, rows: int, columns: int) -> "Streams":
+        """The first of each; views."""
+        return replace(
+            self,
+            pair=self.pair[:, :residues, :residues],
+            msa=self.msa[:, :rows, :columns],
+            pair_mask=self.pair_mask[:, :residues, :residues],
+            msa_mask=self.msa_mask[:, :rows, :columns],
+        )
 
 
 @dataclass(frozen=True)

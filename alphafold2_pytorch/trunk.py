@@ -17,6 +17,7 @@ from alphafold2_pytorch.streams import Streams
 from alphafold2_pytorch.typing import Tensor
 
 STREAMS = ("pair", "msa")
+MOST_PROGRAMS = 4096
 
 
 class Trunk(nn.Module):
@@ -37,6 +38,7 @@ class Trunk(nn.Module):
             for layer, name in enumerate(config.block_types)
         )
         self.reversible = config.reversible
+        self.buckets = False  # True: blocks see few sizes, see `compile_blocks`
         if self.reversible:
             for name, block in zip(config.block_types, self.blocks, strict=True):
                 if type(block).forward is not Block.forward:
@@ -49,7 +51,8 @@ class Trunk(nn.Module):
         """What `forward` begins with; called before, the extra MSA can be let go of."""
         if x.extra is None or x.extra_mask is None:
             return x
-        extra = self.extra(replace(x, msa=x.extra, msa_mask=x.extra_mask, extra=None))
+        given = replace(x, msa=x.extra, msa_mask=x.extra_mask, extra=None, extra_mask=None)
+        extra = self.through(self.extra, given)
         return replace(x, pair=extra.pair, extra=None, extra_mask=None)
 
     def forward(self, x: Streams) -> Streams:
@@ -57,7 +60,26 @@ class Trunk(nn.Module):
         if self.reversible:
             steps = [step for block in self.blocks for step in block.children()]
             return run_reversibly(steps, x)
-        return self.blocks(x)
+        return self.through(self.blocks, x)
+
+    def through(self, blocks: Stack, x: Streams) -> Streams:
+        """All blocks; with `buckets` among masked zeros, which are cut off again."""
+        if not self.buckets or not len(blocks):
+            return blocks(x)
+        sizes = x.pair.shape[1], *x.msa.shape[1:3]
+        rest = replace(x, extra=None, extra_mask=None)
+        return blocks(rest.padded(*map(bucket, sizes))).cropped(*sizes)
+
+
+def bucket(size: int) -> int:
+    """What so many residues or rows are padded to where each size would be a program of its own.
+
+    Up to 256 in steps of 32, then in eighths of the power of two below: few sizes, about 30 for
+    chains of up to 2,500 residues, and from 256 residues on at most an eighth is padding. One stays
+    one: rows of a single sequence would become thirty times as many.
+    """
+    step = max(32, 2 ** (max(size - 1, 1).bit_length() - 1) // 8)
+    return size if size < 2 else -(-size // step) * step
 
 
 def run_reversibly(steps: list[nn.Module], x: Streams) -> Streams:
@@ -181,10 +203,12 @@ class Context:
 
 
 def compile_blocks(trunk: Trunk, device: torch.device, lengths: bool = False) -> None:
-    """Have `torch.compile` make one program of each block, `lengths`: for chains of any length.
+    """Have `torch.compile` make one program of each block.
 
-    `ValueError` for a reversible trunk, whose blocks are taken apart, and where the compiler does
-    not work; that is tried here, before a run begins.
+    `lengths`: for chains of many lengths. They are padded to those of `bucket`; each of these has
+    a program of fixed shapes, which all its chains share. `ValueError` for a reversible trunk,
+    whose blocks are taken apart, and where the compiler does not work; that is tried here, before
+    a run begins.
     """
     if trunk.reversible:
         raise ValueError("compile: a reversible trunk runs updates, not blocks; leave out one")
@@ -193,5 +217,15 @@ def compile_blocks(trunk: Trunk, device: torch.device, lengths: bool = False) ->
     except Exception as error:
         first = str(error).strip().splitlines()[:1]
         raise ValueError(f"compile: torch.compile does not work here: {first}") from None
+    trunk.buckets = lengths
+    if lengths:  # of one kind of block: else the ninth bucket would run without a program
+        dynamo = torch._dynamo.config
+        dynamo.recompile_limit = max(dynamo.recompile_limit, MOST_PROGRAMS)
+        dynamo.accumulated_recompile_limit = max(dynamo.accumulated_recompile_limit, MOST_PROGRAMS)
     for block in (*trunk.extra, *trunk.blocks):
-        block.compile(dynamic=True if lengths else None)
+        block.compile(dynamic=False if lengths else None)
+
+
+def programs() -> int:
+    """How many `torch.compile` has made in this process."""
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]

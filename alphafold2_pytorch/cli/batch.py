@@ -1,8 +1,7 @@
 """All queries of one call of `alphafold2 fold`: each is folded, written and told of."""
 
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ from alphafold2_pytorch.cli.prediction import Predictor
 from alphafold2_pytorch.cli.preparation import Preparation, Sought
 from alphafold2_pytorch.cli.queries import Job, files_of, read_jobs, shortest_first
 from alphafold2_pytorch.cli.ranking import Folded, ranked, ranking_line
-from alphafold2_pytorch.cli.results import refuse_foreign, versions, write_results
-from alphafold2_pytorch.cli.settings import Truth, describe, ingredients
+from alphafold2_pytorch.cli.relaxation import Relaxation
+from alphafold2_pytorch.cli.results import PAGE, RANKING, refuse_foreign, versions, write_results
+from alphafold2_pytorch.cli.settings import MSA, Told, Truth, describe, ingredients
 from alphafold2_pytorch.cli.work import Work
 
 if TYPE_CHECKING:
@@ -46,12 +46,9 @@ class Batch(Work):
     ):
         super().__init__()
         self.out, self.models, self.overwrite, self.truth = out, models, overwrite, truth
-        self.save_features, self.relaxes, self.reports = save_features, relax, report
-        self.relax_device = "cpu" if models.device == "cpu" else "auto"
-        if relax != "none":
-            from alphafold2_pytorch.relax import check_engine
-
-            check_engine("openmm", self.relax_device)
+        self.save_features, self.reports = save_features, report
+        relax_device = "cpu" if models.device == "cpu" else "auto"
+        self.relaxation = Relaxation(out, relax, relax_device, self.say)
         self.preparation = Preparation(out, sought or Sought(), overwrite)
         self.predictor = Predictor(models, self.say, save_features)
 
@@ -74,9 +71,9 @@ class Batch(Work):
         return shortest_first(jobs.values())
 
     def run(self, jobs: Iterable[Job], cluster: "Cluster | None" = None) -> None:
-        """Fold what is not done yet, then tell of all; exit code 1 if anything failed."""
-        waiting = [job for job in jobs if not self.skips(job)]
-        if waiting:
+        """Do what is not done yet, then tell of all; exit code 1 if anything failed."""
+        waiting = [job for each in jobs if (job := self.left(each)) is not None]
+        if not all(job.folded for job in waiting):
             self.models.check()
             self.refuse_unread_templates()
         if len(waiting) > 1:
@@ -98,36 +95,51 @@ class Batch(Work):
             names = ", ".join(file.name for file in files)
             raise ValueError(f"templates are asked for: {names} cannot read templates")
 
-    def skips(self, job: Job) -> bool:
-        """Whether there is nothing to do: it is done, or there are other results, a failure."""
-        skipped = True
+    def left(self, job: Job) -> Job | None:
+        """The query, marked where it is folded; None if it is done, or has other results."""
         with self.noting_failure(job.name, where=job.name):
+            record = self.out / f"{job.name}.json"
             refuse_foreign(self.out / job.name)
-            if self.overwrite or not (self.out / f"{job.name}.json").exists():
-                return False
-            made_of = ingredients(job, self.models, self.truth, self.relaxes)
-            skipped = finished(self.out, job, made_of, self.save_features)
-            if skipped:
-                path = self.out / f"{job.name}.json"
-                self.say(f"{job.name}: skipped, {path} exists (--overwrite replaces it)")
-        return skipped
+            if self.overwrite or not record.exists():
+                return job
+            made_of = ingredients(job, self.models, self.truth)
+            if not finished(self.out, job, made_of, self.save_features):
+                return job
+            lacks_page = self.reports and not (self.out / job.name / PAGE).exists()
+            if lacks_page or self.relaxation.left(job.name):
+                return job._replace(folded=True)
+            before, relax = self.relaxation.before(job.name), self.relaxation.choice
+            kept = f" with --relax {before}" if relax == "none" != before else ""
+            self.say(f"{job.name}: skipped, {record} exists{kept} (--overwrite replaces it)")
+        return None
 
     def fold(self, job: Job, count: str) -> None:
-        """One query through all stages."""
-        clock = Clock()
-        job = self.preparation.run(job, clock)
+        """One query through all stages that are not done."""
+        from alphafold2_pytorch.data.search import read_rows
+
+        if job.folded:
+            self.say(f"{job.name}: folded already")
+            if (read := self.out / job.name / MSA).exists():  # that was searched, too
+                job = job._replace(rows=len(read_rows(read)))
+        else:
+            clock = Clock()
+            job = self.preparation.run(job, clock)
+            if not self.find_structure(job, count, clock):
+                return
+        self.relaxation.run(job.name)
+        best = Told.read(self.out / job.name / RANKING).parts("models")[0]
+        self.table.append(cells(job, best.values_by_name, self.models.several))
+        if self.reports:
+            self.report(job)
+
+    def find_structure(self, job: Job, count: str, clock: Clock) -> bool:
+        """Whether any model folded the query, whose files are then there, not relaxed yet."""
         with clock.time("templates"):
             templates = self.read_templates(job)
         found = self.predict(job, templates, count, clock)
-        if not found:
-            return
-        order = ranked(found, self.models.settings.rank_by or "plddt")
-        if self.relaxes != "none":
-            with clock.time("relax"):
-                order = self.relax(job, order)
-        self.write(job, order, clock)
-        if self.reports:
-            self.report(job)
+        if found:
+            self.write(job, ranked(found, self.models.settings.rank_by or "plddt"), clock)
+        return bool(found)
 
     def read_templates(self, job: Job) -> "list[Template]":
         """The templates on the residues of this query, best first."""
@@ -169,31 +181,8 @@ class Batch(Work):
         ptm = "" if result.ptm is None else f", pTM {result.ptm:.3f}"
         self.say(f"{said}: mean pLDDT {result.mean_plddt:.1f}{ptm}")
 
-    def relax(self, job: Job, order: list[Folded]) -> list[Folded]:
-        """The best result or all of them relaxed; what cannot be is told and stays as it is."""
-        from alphafold2_pytorch.relax import try_relax
-
-        count = 1 if self.relaxes == "best" else len(order)
-        done: list[Folded] = []
-        for each in order[:count]:
-            label = f"{job.name} with {each.weights.name}" if self.models.several else job.name
-            found = try_relax(each.result.pdb, "openmm", self.relax_device)
-            if isinstance(found, str):
-                self.say(f"{label}: kept the unrelaxed result: {found}")
-                done.append(each)
-                continue
-            before, after = (
-                v["residues"] for v in (found.violations_before, found.violations_after)
-            )
-            self.say(
-                f"{label}: relaxed in {found.seconds:.1f} s, moved {found.rmsd:.2f} Å, residues "
-                f"with violations {before} before and {after} after"
-            )
-            done.append(replace(each, relaxed=found))
-        return done + order[count:]
-
     def write(self, job: Job, order: list[Folded], clock: Clock) -> None:
-        """The result files, all or none, and a row of the table."""
+        """The result files, all or none."""
         by = self.models.settings.rank_by or "plddt"
         if self.models.several:
             self.say(f"{job.name}: {ranking_line(order, by)}")
@@ -204,9 +193,7 @@ class Batch(Work):
             order=order,
             by=by,
             failed=[file.name for file in self.models.files if file.path not in succeeded],
-            settings=describe(
-                job, self.models, self.truth, self.relaxes, self.save_features, chunks
-            ),
+            settings=describe(job, self.models, self.truth, self.save_features, chunks),
             record=self.record(job, order[0]),
             clock=clock,
         )
@@ -218,7 +205,6 @@ class Batch(Work):
             )
         top = [path for path in paths if path.parent == self.out]
         self.say(f"{job.name}: wrote {', '.join(map(str, top))} and {self.out / job.name}/")
-        self.table.append(cells(job, order[0], self.models.several))
 
     def report(self, job: Job) -> None:
         """The page of a query; results stay whatever happens to it."""
@@ -260,15 +246,15 @@ class Batch(Work):
         }
 
 
-def cells(job: Job, best: Folded, several: bool) -> dict[str, str]:
-    """A query's row of the table, by headings."""
+def cells(job: Job, best: Mapping[str, Any], several: bool) -> dict[str, str]:
+    """A query's row of the table, by headings; `best` is of its ranking."""
     row = {"query": job.name, "residues": f"{len(job.letters):,}", "rows": f"{job.rows:,}"}
     if several:
-        row["best model"] = best.weights.preset or best.weights.name
-    row["mean pLDDT"] = f"{best.result.mean_plddt:.1f}"
-    if best.result.ptm is not None:
-        row["pTM"] = f"{best.result.ptm:.3f}"
-    if (comparison := best.comparison) is not None:
-        row["lDDT-Cα"], row["TM-score"] = f"{comparison.lddt_ca:.3f}", f"{comparison.tm_score:.3f}"
-        row["RMSD-Cα"] = f"{comparison.rmsd_ca:.2f} Å"
+        row["best model"] = best["preset"] or best["weights"]
+    row["mean pLDDT"] = f"{best['mean_plddt']:.1f}"
+    if best["ptm"] is not None:
+        row["pTM"] = f"{best['ptm']:.3f}"
+    if (truth := best["truth"]) is not None:
+        row["lDDT-Cα"], row["TM-score"] = f"{truth['lddt_ca']:.3f}", f"{truth['tm_score']:.3f}"
+        row["RMSD-Cα"] = f"{truth['rmsd_ca']:.2f} Å"
     return row

@@ -72,7 +72,7 @@ class Facts:
             truth=None if truth is None else (truth.file, truth.chain),
             overwrite=batch.overwrite,
             save_features=batch.save_features,
-            relax=batch.relaxes,
+            relax=batch.relaxation.choice,
             report=batch.reports,
             sought=batch.preparation.sought,
             versions=versions(),

@@ -1,7 +1,6 @@
 """Which files a query's results are, and what is in them; docs/folding.md lists them."""
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -16,13 +15,21 @@ from alphafold2_pytorch.cli.modelcif import write_modelcif
 from alphafold2_pytorch.cli.picture import draw_comparison
 from alphafold2_pytorch.cli.queries import Job
 from alphafold2_pytorch.cli.ranking import Folded, ranking
-from alphafold2_pytorch.cli.results import RANKING, Result, json_parts, write_record, write_text
+from alphafold2_pytorch.cli.results import (
+    RANKING,
+    SCORES,
+    Result,
+    write_json,
+    write_record,
+    write_scores,
+    write_text,
+)
 from alphafold2_pytorch.cli.settings import MSA, SETTINGS, TEMPLATES, Told, hash_of
 from alphafold2_pytorch.cli.stages import RECORD, Stages, fingerprint
 
 Writers = dict[str, Callable[[Path], Any]]
-FOLD = "fold"  # the stage
-SCORES, TIMINGS, FEATURES = "scores.json", "timings.json", "features.npz"
+FOLD, RELAX = "fold", "relax"  # stages; the second is one for each model
+TIMINGS, FEATURES = "timings.json", "features.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +60,8 @@ def result_files(outcome: Outcome, folder: Path, picture: bool, modelcif: bool) 
     files[f"{job.name}/{RECORD}"] = partial(
         write_stage, outcome=outcome, before=folder / job.name / RECORD
     )
-    files[f"{job.name}.pdb"] = partial(write_text, text=best.pdb)
-    files[f"{job.name}.cif"] = partial(write_text, text=best.cif)
+    files[f"{job.name}.pdb"] = partial(write_text, text=best.result.pdb)
+    files[f"{job.name}.cif"] = partial(write_text, text=best.result.cif)
     if picture and best.comparison is not None:
         files[f"{job.name}.png"] = partial(draw, result=best.result, comparison=best.comparison)
     files[f"{job.name}.json"] = partial(write_record, result=best.result, record=outcome.record)
@@ -67,16 +74,14 @@ def folder_files(outcome: Outcome, modelcif: bool) -> Writers:
     content = ranking(job.name, order, outcome.by, outcome.failed)
     files: Writers = {RANKING: partial(write_json, content=content)}
     for at, each in enumerate(order):
-        files[f"ranked_{at}.pdb"] = partial(write_text, text=each.pdb)
+        files[f"ranked_{at}.pdb"] = partial(write_text, text=each.result.pdb)
     for each in order:
         files[f"unrelaxed_{each.weights.model}.pdb"] = partial(write_text, text=each.result.pdb)
-        if each.relaxed is not None:
-            files[each.relaxed_file] = partial(write_text, text=each.relaxed.pdb)
     for each in order if modelcif else []:
         files[f"{each.weights.model}.cif"] = partial(
             write_modelcif, result=each.result, weights=each.weights, letters=job.letters
         )
-    files[SCORES] = partial(write_scores, outcome=outcome)
+    files[SCORES] = partial(write_scores, scores=scores(outcome))
     if job.alignment is not None:
         text = job.a3m()
         settings["msa_sha256"] = hashlib.sha256(text.encode()).hexdigest()
@@ -91,44 +96,34 @@ def folder_files(outcome: Outcome, modelcif: bool) -> Writers:
     return files
 
 
-def write_scores(path: Path, outcome: Outcome) -> None:
-    """What each model says of its structure, best first; docs/folding.md names the fields."""
-    import numpy as np
+def scores(outcome: Outcome) -> dict[str, Any]:
+    """What each model says of its structure, best first; docs/folding.md names the fields.
 
+    Relaxation, the next stage, fills in its own.
+    """
     letters = outcome.job.letters
-    head = {
+    models = []
+    for at, each in enumerate(outcome.order):
+        result, name = each.result, each.weights.model
+        record = {
+            "model": name,
+            "file": f"ranked_{at}.pdb",
+            "unrelaxed": f"unrelaxed_{name}.pdb",
+            "relaxed": None,
+            **result.scores,
+            "plddt": result.plddt,
+            "max_pae": result.max_pae,
+            "relaxation": None,
+        }
+        missing = {} if "pae" in result.maps else {"pae": None}
+        models.append(record | missing | dict(result.maps))
+    return {
         "name": outcome.job.name,
         "sequence": letters,
         "residue_index": list(range(1, len(letters) + 1)),
         "ranked_by": outcome.by,
+        "models": models,
     }
-    with path.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(head)[: -len("}")] + ',\n"models": [')
-        for at, each in enumerate(outcome.order):
-            result, name = each.result, each.weights.model
-            record = {
-                "model": name,
-                "file": f"ranked_{at}.pdb",
-                "unrelaxed": f"unrelaxed_{name}.pdb",
-                "relaxed": None if each.relaxed is None else each.relaxed_file,
-                **result.scores,
-                "plddt": np.round(result.plddt, 2).tolist(),
-                "max_pae": result.max_pae,
-                "relaxation": None if each.relaxed is None else each.relaxed.report(),
-            }
-            if "pae" not in result.maps:
-                record["pae"] = None
-            file.write(",\n" if at else "\n")
-            for part in json_parts(record, result.maps):
-                file.write(part)
-        file.write("\n]}\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """A small record."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_features(path: Path, features: dict[str, Any]) -> None:
@@ -144,10 +139,11 @@ def write_features(path: Path, features: dict[str, Any]) -> None:
 def write_stage(path: Path, outcome: Outcome, before: Path) -> None:
     """The record of stages, of which folding is now done if no model failed.
 
-    Of files that lie beside `path`; the other stages are those that were done `before`.
+    Of files that lie beside `path`; the earlier stages are those that were done `before`.
     """
     if before.is_file():
         shutil.copyfile(before, path)
+    Stages(path.parent).forget(RELAX)
     stages, key = Stages(path.parent), fingerprint(outcome.settings["ingredients"])
     files = [each for each in path.parent.iterdir() if each != path]
     stages.finish(FOLD, "incomplete" if outcome.failed else key, sorted(files))

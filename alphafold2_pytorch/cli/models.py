@@ -164,6 +164,14 @@ class Models:
             self.cut(path, self.chunk_bytes(path))
         return self.loaded[1]
 
+    def programs(self) -> int:
+        """How many `torch.compile` has made so far, of all models."""
+        if not self.compiled:
+            return 0
+        from alphafold2_pytorch.trunk import programs
+
+        return programs()
+
     def sha256(self, path: Path | None) -> str:
         """The fingerprint of a file of weights, which is read for it once."""
         from alphafold2_pytorch.data.parse.files import check_file, sha256

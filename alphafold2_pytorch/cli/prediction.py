@@ -49,13 +49,15 @@ class Predictor:
         self.models.load(weights.path)
         # counts for the query that it was done for: none, where the model is there already
         clock.add(f"load_{weights.model}", self.models.seconds.pop(weights.path, 0.0))
-        before = self.models.chunk_bytes(weights.path)
+        before, made = self.models.chunk_bytes(weights.path), self.models.programs()
         try:
             self.fit(weights, job, len(templates), label)
             for chunk in halves(self.models.chunk_bytes(weights.path)):
                 self.models.cut(weights.path, chunk)
                 try:
-                    return self.predict(weights, job, templates, truth, f"{label} {count}", clock)
+                    found = self.predict(weights, job, templates, truth, f"{label} {count}", clock)
+                    self.tell_programs(job, label, self.models.programs() - made)
+                    return found
                 except Exception as error:
                     if not is_out_of_memory(error):
                         raise
@@ -97,6 +99,15 @@ class Predictor:
                 f"longest chain that this memory holds with as many rows is about "
                 f"{longest:,} residues"
             )
+
+    def tell_programs(self, job: Job, label: str, made: int) -> None:
+        """A line if `torch.compile` had something to do, which takes minutes."""
+        if made:
+            from alphafold2_pytorch.trunk import bucket
+
+            up_to = bucket(len(job.letters))
+            programs = "1 program" if made == 1 else f"{made} programs"
+            self.say(f"{label}: compiled {programs} for chains padded to {up_to:,} residues")
 
     def predict(
         self,

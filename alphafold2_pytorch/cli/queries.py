@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 class Job(NamedTuple):
     """One query; `name` is that of its result files.
 
-    `sought` says what is searched for it: "msa", "templates".
+    `sought` says what is searched for it: "msa", "templates". Of one that is `folded` only the
+    stages after that are left.
     """
 
     name: str
@@ -18,6 +19,7 @@ class Job(NamedTuple):
     alignment: Path | None
     templates: Path | None = None  # a templates.npz
     sought: Mapping[str, Any] = MappingProxyType({})
+    folded: bool = False
 
     def a3m(self) -> str:
         """The text of the alignment, an a3m as it is; `ValueError` where there is none."""

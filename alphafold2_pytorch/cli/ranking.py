@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from alphafold2_pytorch.features import Prediction
-    from alphafold2_pytorch.relax import Relaxed
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +23,6 @@ class Folded:
     cycles: int
     rows: dict[str, int]  # of the alignment that were read, by the JSON file's words
     features: "dict[str, np.ndarray] | None" = None  # what the last cycle read, if it is wanted
-    relaxed: "Relaxed | None" = None
 
     @classmethod
     def of(
@@ -44,21 +42,6 @@ class Folded:
             tensors = prediction.features.tensors
             features = {name: tensor[0].cpu().numpy() for name, tensor in tensors.items()}
         return cls(weights, Result.of(prediction), comparison, cycles, rows, features)
-
-    @property
-    def pdb(self) -> str:
-        """The structure to use, relaxed if it was."""
-        return self.result.pdb if self.relaxed is None else self.relaxed.pdb
-
-    @property
-    def cif(self) -> str:
-        """The same as mmCIF."""
-        return self.result.cif if self.relaxed is None else self.relaxed.cif
-
-    @property
-    def relaxed_file(self) -> str:
-        """What it is called."""
-        return f"relaxed_{self.weights.model}.pdb"
 
     def score(self, by: str) -> float:
         """What it is ranked by, one of `RANK_BY`; `ValueError` where the model has none."""
@@ -85,6 +68,7 @@ def ranking(name: str, order: list[Folded], by: str, failed: list[str]) -> dict[
     models = [
         {
             "file": f"ranked_{at}.pdb",
+            "model": each.weights.model,
             "weights": each.weights.name,
             "weights_sha256": each.weights.sha256,
             "preset": each.weights.preset,

@@ -11,6 +11,7 @@ from alphafold2_pytorch.cli.device import choose_device
 from alphafold2_pytorch.cli.models import Models, Settings
 from alphafold2_pytorch.cli.options import Out
 from alphafold2_pytorch.cli.queries import Job
+from alphafold2_pytorch.cli.relaxation import read_choice
 from alphafold2_pytorch.cli.results import prepare_folder, versions
 from alphafold2_pytorch.cli.settings import MSA, TEMPLATES, Told, Truth, check_same, hash_of
 
@@ -106,7 +107,7 @@ class Again:
             threads=min(max(told.value("threads", int), 1), MOST_THREADS),
             save_features=told.value("save_features", bool),
             compiled=told.value("compiled", bool),
-            relax=made.value("relax", str),
+            relax=read_choice(told),
             versions=told.value("versions", dict),
         )
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 ENDINGS = ("pdb", "cif", "png", "json")  # json last: where it lies, the others do
 RANKING = "ranking.json"  # first in the folder of a query: where others of ours lie, it does
 STRUCTURES = ("ranked_*.pdb", "unrelaxed_*.pdb", "relaxed_*.pdb")
-RECORDS = ("scores.json", "settings.json", "timings.json", "features.npz")
+SCORES, PAGE = "scores.json", "report.html"
+RECORDS = (SCORES, "settings.json", "timings.json", "features.npz")
 DECIMALS = {"pae": 1}  # of maps; the others have three
 
 
@@ -69,11 +70,14 @@ def prepare_folder(folder: Path) -> None:
         pass
 
 
-def write_results(folder: Path, name: str, writers: dict[str, Callable[[Path], Any]]) -> list[Path]:
+def write_results(
+    folder: Path, name: str, writers: dict[str, Callable[[Path], Any]], keep: bool = False
+) -> list[Path]:
     """Let each writer (by its path inside `folder`) fill a file, then put all in place, in order.
 
     They are written into a temporary folder inside `folder` first; older results of that name make
-    way only when all new ones are complete. What a run that was killed left there is swept away.
+    way only when all new ones are complete, `keep`: only those that are written anew. What a run
+    that was killed left there is swept away.
     `OSError` names the file that could not be written.
     """
     unfinished = folder / f".unfinished-{name}"
@@ -88,7 +92,8 @@ def write_results(folder: Path, name: str, writers: dict[str, Callable[[Path], A
             except OSError as error:
                 told = error.strerror or str(error)
                 raise OSError(error.errno, told, str(folder / file)) from None
-        remove_results(folder, name)
+        if not keep:
+            remove_results(folder, name)
         for file in writers:
             (folder / file).parent.mkdir(exist_ok=True)
             os.replace(Path(unfinished, file), folder / file)
@@ -111,7 +116,8 @@ def remove_results(folder: Path, name: str) -> None:
         (own / f"{path.stem.removeprefix('unrelaxed_')}.cif").unlink(missing_ok=True)
     for path in ours(own):
         path.unlink()
-    (own / "msa.a3m").unlink(missing_ok=True)
+    for file in ("msa.a3m", PAGE):
+        (own / file).unlink(missing_ok=True)
     (own / RANKING).unlink()
     if not any(own.iterdir()):
         own.rmdir()
@@ -161,6 +167,30 @@ def write_record(path: Path, result: Result, record: dict[str, Any]) -> None:
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_scores(path: Path, scores: dict[str, Any]) -> None:
+    """scores.json: what is said of all `models`, whose pLDDT and maps are arrays."""
+    import numpy as np
+
+    head = {name: value for name, value in scores.items() if name != "models"}
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(head)[: -len("}")] + ',\n"models": [')
+        for at, model in enumerate(scores["models"]):
+            maps = {k: v for k, v in model.items() if np.ndim(v) == 2}
+            record = {k: v for k, v in model.items() if k not in maps}
+            record["plddt"] = np.round(np.asarray(model["plddt"], float), 2).tolist()
+            file.write(",\n" if at else "\n")
+            for part in json_parts(record, maps):
+                file.write(part)
+        file.write("\n]}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """A small record."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def json_parts(record: dict[str, Any], maps: "Mapping[str, np.ndarray]") -> Iterator[str]:

@@ -33,8 +33,8 @@ class Truth:
         return cls(file, chain, read_structure(file, chain))
 
 
-def ingredients(job: Job, models: Models, truth: Truth | None, relax: str) -> dict[str, Any]:
-    """What decides a query's result: equal ones give the same files, whatever files are called."""
+def ingredients(job: Job, models: Models, truth: Truth | None) -> dict[str, Any]:
+    """What decides how a query folds: equal ones give the same files, whatever they are called."""
     asked = models.settings
     given = {"alignment": job.alignment, "template_file": job.templates}
     for searched, name in (("msa", "alignment"), ("templates", "template_file")):
@@ -44,7 +44,6 @@ def ingredients(job: Job, models: Models, truth: Truth | None, relax: str) -> di
         "sequence": job.letters,
         **{name: path and hash_of(path) for name, path in given.items()},
         "sought": dict(job.sought),
-        "relax": relax,
         **{name: getattr(asked, name) for name in PLAIN},
         "weights": sorted(models.sha256(path) for path in models.paths),
         "templates": [{"sha256": hash_of(file), "chain": chain} for file, chain in asked.templates],
@@ -63,18 +62,20 @@ def describe(
     job: Job,
     models: Models,
     truth: Truth | None,
-    relax: str,
     save_features: bool,
     chunks: dict[str, int],
 ) -> dict[str, Any]:
-    """The content of settings.json; `chunks` says of each model in which pieces it computed."""
+    """The content of settings.json; `chunks` says of each model in which pieces it computed.
+
+    Nothing is relaxed yet; see `relaxation.new_settings`.
+    """
     import torch
 
     device = models.device
     return {
         "name": job.name,
         "command": ["alphafold2", *sys.argv[1:]],
-        "ingredients": ingredients(job, models, truth, relax),
+        "ingredients": ingredients(job, models, truth),
         "alignment_file": None if job.alignment is None else str(job.alignment.absolute()),
         "weights": [
             {
@@ -88,6 +89,7 @@ def describe(
         ],
         "template_files": [str(file.absolute()) for file, _ in models.settings.templates],
         "truth_file": None if truth is None else str(truth.file.absolute()),
+        "relax": {"models": "none"},
         "save_features": save_features,
         "compiled": models.compiled,
         "device": device,

@@ -37,10 +37,29 @@ class Stages:
     def finish(self, stage: str, key: str, files: Iterable[Path]) -> None:
         """Note that a stage left these files, which are inside the folder."""
         found = {path.relative_to(self.folder).as_posix(): sha256(path) for path in files}
-        record = self.read() | {stage: {"key": key, "files": found}}
+        self.write(self.read() | {stage: {"key": key, "files": found}})
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Put another record in place, whole."""
         with tempfile.NamedTemporaryFile("w", dir=self.folder, delete=False) as file:
             json.dump(record, file, indent=1)
         os.replace(file.name, self.path)
+
+    def forget(self, stage: str) -> None:
+        """Take a stage, and those named `STAGE something`, for not done."""
+        record = self.read()
+        kept = {k: v for k, v in record.items() if k != stage and not k.startswith(f"{stage} ")}
+        if kept != record:
+            self.write(kept)
+
+    def rewritten(self, files: Iterable[Path]) -> None:
+        """Note that a stage rewrote files that earlier ones had left, which stay done."""
+        now = {path.relative_to(self.folder).as_posix(): path for path in files}
+        record = self.read()
+        for each in record.values():
+            if isinstance(each, dict) and isinstance(known := each.get("files"), dict):
+                known |= {name: sha256(now[name]) for name in known if name in now}
+        self.write(record)
 
     def read(self) -> dict[str, Any]:
         """The record by stages; empty if there is none."""

@@ -213,7 +213,7 @@ def test_pieces_are_made_small_enough_for_what_is_free(fold, write, tiny_weights
 
 
 @pytest.mark.compile
-def test_one_compiled_model_folds_chains_of_several_lengths(fold, write):
+def test_one_compiled_program_folds_chains_of_several_lengths(fold, write):
     query = write("q.fasta", ">a\nMKTAYIAKQR\n>b\nMKTAYIAKQRQISFVK\n>c\nMKTAYIAKQRQISFVKSHFSRQ\n")
     assert fold(query).exit_code == 0
     result = fold(query, "--compile", out=fold.out / "compiled")
@@ -223,5 +223,7 @@ def test_one_compiled_model_folds_chains_of_several_lengths(fold, write):
             read_structure(folder / f"{name}.pdb") for folder in (fold.out, fold.out / "compiled")
         )
         np.testing.assert_allclose(made.positions, plain.positions, atol=0.01)
+    told = [line for line in result.output.splitlines() if ": compiled " in line]
+    assert told == ["a: compiled 1 program for chains padded to 32 residues"]
     settings = json.loads((fold.out / "compiled" / "a" / "settings.json").read_text())
     assert settings["compiled"]
