@@ -16,47 +16,23 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from machine import ROOT, peak_bytes
-
-
-class Side(NamedTuple):
-    label: str
-    module: str  # of `peers/`
-    words: dict[str, Any] = {}  # for its `load`
-    venv: str = ""  # "": ours
-    pairs: bool = False  # it updates pairs, and one row at most: compared by operations
-
-
-class Venv(NamedTuple):
-    folder: str
-    needs: str  # a list of `peers/`
-    bare: tuple[str, ...]  # installed without what they ask for
-
-
-SIDES = {
-    "ours": Side("ours", "ours"),
-    "ours-bf16": Side("ours, autocast to bfloat16", "ours", {"half": True}),
-    "deepmind": Side("DeepMind, JAX", "deepmind", venv="jax"),
-    "openfold3": Side("OpenFold-3, Evoformer", "openfold3", venv="block"),
-    "ours-pairs": Side("ours, `msa=False`", "ours", {"msa": False}, pairs=True),
-    "boltz": Side("Boltz, Pairformer", "boltz", venv="block", pairs=True),
-    "esmfold": Side("ESMFold (transformers)", "esmfold", venv="block", pairs=True),
-}
-PEERS = [name for name, side in SIDES.items() if side.venv]
-VENVS = {
-    "jax": Venv(".venv-jax", "jax.txt", ("alphafold-colabfold==2.3.27", "colabfold-kernels==0.9.0")),
-    "block": Venv(
-        ".venv-block", "block.txt", ("boltz==2.2.1", "openfold3==0.5.0", "transformers==5.23.0")
-    ),
-}
-SIZES = ((128, 128), (256, 128), (256, 512))  # residues, rows
-TOLERANCE = 1e-4  # of the largest output, between float32 sides that are the same network
-LONG = 4.0  # seconds: of what is slower, fewer calls are timed
-MATRIX = 3072  # of the machine's rate
-Size = tuple[int, int]
-Results = dict[tuple[Size, str], list[dict[str, Any]]]  # of each side the rounds
+from peers.sides import (
+    LONG,
+    MATRIX,
+    PEERS,
+    SIDES,
+    SIZES,
+    TOLERANCE,
+    VENVS,
+    Results,
+    Size,
+    Venv,
+    size,
+    told,
+)
 
 
 def fresh_peak() -> None:
@@ -90,7 +66,8 @@ def prepare(folder: Path, size: Size) -> dict:
     work = ours.load(arrays)
     msa, pair = work.results(work.run(work.copy()))
     np.savez(file_of(folder, size), **arrays, **{"out/msa": msa, "out/pair": pair})
-    return {"flops": {msa: ours.operations(*size, msa=msa) for msa in (True, False)}}
+    whole, pairs = (ours.operations(*size, msa=msa) for msa in (True, False))
+    return {"flops": {"block": whole, "pairs": pairs}}
 
 
 def rate(threads: int) -> dict:
@@ -190,52 +167,56 @@ def call(python: Path, words: list[str], options: argparse.Namespace) -> tuple[d
 
 
 def pythons(options: argparse.Namespace) -> tuple[dict[str, Path], dict[str, str]]:
-    """The Python of each side, and why peers are left out; one that was asked for must be there."""
+    """The Python of each side, and why peers are left out; one that was named must be there."""
     found, absent = {}, {}
-    for name in SIDES:
-        if (key := SIDES[name].venv) and name not in (options.peers or []):
+    for name, side in SIDES.items():
+        if side.venv and name not in (PEERS if options.peers is None else options.peers):
             absent[name] = "not asked for"
             continue
-        python, why = make(VENVS[key]) if key else (Path(sys.executable), "")
-        if python is None:
-            absent[name] = why
-        else:
+        python, why = make(VENVS[side.venv]) if side.venv else (Path(sys.executable), "")
+        if python is not None:
             found[name] = python
+            continue
+        if options.peers is not None:
+            sys.exit(f"{name} was asked for with --peers: {why}")
+        absent[name] = why
+        print(f"{name} is left out: {why}", flush=True)
     return found, absent
+
+
+def own(words: list[str], options: argparse.Namespace) -> dict:
+    """`call` with our Python; ends the program if it fails."""
+    result, why = call(Path(sys.executable), words, options)
+    if result is None:
+        sys.exit(f"{' '.join(words)} failed:\n{why}")
+    return result
 
 
 def measure(folder: Path, options: argparse.Namespace) -> tuple[Results, dict[str, str], float]:
     """All rounds of all sides, who was left out and why, and the machine's GFLOP/s."""
     found, absent = pythons(options)
     results: Results = {}
-    flops: dict[Size, dict[str, int]] = {}
-    rates = []
-    for size in options.sizes:
-        made, why = call(Path(sys.executable), ["prepare", str(folder), told(size)], options)
-        if made is None:
-            sys.exit(f"our block failed:\n{why}")
-        flops[size] = made["flops"]
+    where = str(folder)
+    flops = {each: own(["prepare", where, told(each)], options)["flops"] for each in options.sizes}
+    rates, left_out = [], set()
     for number in range(options.rounds):
-        made, why = call(Path(sys.executable), ["rate", str(folder), told(SIZES[0])], options)
-        if made is None:
-            sys.exit(f"the machine's rate could not be measured:\n{why}")
-        rates.append(made["gflops"])
-        for size, name in runs(options, found):
-            if name in absent:
+        rates.append(own(["rate", where, told(SIZES[0])], options)["gflops"])
+        for each, name in runs(options, found):
+            if (each, name) in left_out:
                 continue
-            result, why = call(found[name], [name, str(folder), told(size)], options)
+            result, why = call(found[name], [name, where, told(each)], options)
             if result is None:
-                if not SIDES[name].venv or number:
-                    sys.exit(f"{name} failed at {told(size)}:\n{why}")
-                absent[name] = last_line(why)
-                results = {key: value for key, value in results.items() if key[1] != name}
-                print(f"{name} is left out: {absent[name]}", flush=True)
+                if not SIDES[name].venv or number or options.peers is not None:
+                    sys.exit(f"{name} failed at {told(each)}:\n{why}")
+                left_out.add((each, name))
+                absent[f"{name} at {told(each)}"] = last_line(why)
+                print(f"{name} at {told(each)} is left out: {last_line(why)}", flush=True)
                 continue
-            result.setdefault("flops", flops[size][str(not SIDES[name].pairs).lower()])
-            check(name, size, result)
-            results.setdefault((size, name), []).append(result)
+            result.setdefault("flops", flops[each]["pairs" if SIDES[name].pairs else "block"])
+            check(name, each, result)
+            results.setdefault((each, name), []).append(result)
             gib = result["bytes"] / 2**30
-            line = f"{told(size)}, {name}: {result['seconds']:.3f} s, {gib:.2f} GiB"
+            line = f"{told(each)}, {name}: {result['seconds']:.3f} s, {gib:.2f} GiB"
             print(f"round {number + 1}: {line}", flush=True)
     return results, absent, statistics.median(rates)
 
@@ -260,21 +241,6 @@ def check(name: str, size: Size, result: dict) -> None:
         )
 
 
-def told(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
-def size(word: str) -> Size:
-    """`256x128`: residues and rows."""
-    try:
-        residues, rows = (int(each) for each in word.split("x"))
-    except ValueError:
-        residues = rows = 0
-    if min(residues, rows) < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is no size: give residues x rows, as 256x128")
-    return residues, rows
-
-
 def positive(word: str) -> int:
     if not word.isdigit() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"{word!r} is no whole number of at least 1")
@@ -287,8 +253,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=positive, help="alternating rounds (default: 2)")
     parser.add_argument("--repeats", type=positive, help="timed calls a process (default: 3)")
     parser.add_argument("--threads", type=positive, default=2, help="(default: 2)")
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, metavar="PEER",
-                        help=f"of {', '.join(PEERS)} (default: all; no name: ours alone)")  # fmt: skip
+    told_peers = f"of {', '.join(PEERS)} (default: all that can be had; no name: ours alone)"
+    parser.add_argument("--peers", nargs="*", choices=PEERS, metavar="PEER", help=told_peers)
     parser.add_argument("--quick", action="store_true", help="24x8 once: does it run?")
     parser.add_argument("--out", type=Path, help="the page (default: in benchmarks/results/)")
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""The sides that `benchmark_block.py` measures, a file each, which runs in an environment of its own.
+"""The sides that `benchmark_block.py` measures, a file each, in environments of their own.
 
 A side has `load(arrays) -> Work`. The arrays are one Evoformer block's parameters by DeepMind's
 names below the block (`/msa_transition/transition1//weights`), and the streams `in/msa` (s, n, 256)

@@ -23,5 +23,5 @@ def load(arrays: Arrays) -> Work:
         mask = torch.ones_like(row[..., 0])
         return module(row, pair, mask=mask, chunk_size=words.chunk_size)
 
-    work = torch_work(block, call, (msa[:, 0], pair))
+    work = torch_work(block, call, (msa[:, 0], pair), "cpu")  # it knows no meta device
     return work._replace(version=f"transformers {version('transformers')}, {work.version}")

@@ -1,4 +1,8 @@
-"""OpenFold-3's Evoformer block, which it has beside its Pairformer, with AlphaFold2's biases."""
+"""OpenFold-3's Evoformer block, which it has beside its Pairformer, made AlphaFold2's.
+
+Its layers are AlphaFold3's: that one turns the pair bias around the ending residue, and most of its
+projections have no bias. Both are set as AlphaFold2 has them, so that outputs can be compared.
+"""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -25,6 +29,11 @@ MULTIPLICATION = {
     "center_layer_norm": "layer_norm_out",
     "output_projection": "linear_z",
     "gating_linear": "linear_g",
+}
+SWAPPED = {
+    f"{side}_{what}": f"{other}_{what}"
+    for side, other in (("left", "right"), ("right", "left"))
+    for what in ("projection", "gate")
 }
 TRANSITION = {
     "input_layer_norm": "layer_norm",
@@ -54,7 +63,10 @@ def name_of(theirs: str) -> str:
     if inner == ["attention"]:
         inside = "mha." + ATTENTION[leaf.replace("_b", "_w")]
     elif home.startswith("triangle_multiplication"):
-        inside = MULTIPLICATION[inner[0]]
+        part = inner[0]
+        if home.endswith("incoming"):  # as the paper has it, DeepMind's code swaps the sides
+            part = SWAPPED.get(part, part)
+        inside = MULTIPLICATION[part]
     elif home.endswith("transition"):
         inside = TRANSITION[inner[0]]
     elif home == "outer_product_mean":
@@ -78,7 +90,7 @@ def layers(words: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def load(arrays: Arrays) -> Work:
-    """As it predicts on a CPU: in place and with the chunk size it has by default, which is none."""
+    """As it predicts: in place, and with the chunk size it has by default, which is none."""
     import torch
 
     sizes = import_module("openfold3.core.config.default_linear_init_config")
@@ -114,10 +126,20 @@ def load(arrays: Arrays) -> Work:
             shape = like[name].shape
             state[name] = value.reshape(shape[::-1]).T if len(shape) == 2 else value.reshape(shape)
     block.load_state_dict(state)
+    ending = block.pair_stack.tri_att_end
+    as_it_is = ending.forward
+
+    def untransposed(*args: Any, **words: Any) -> Any:
+        return as_it_is(*args, **{**words, "transpose_bias": False})
+
+    ending.forward = untransposed
     streams = tensors(arrays)
 
     def call(module: Any, msa: Any, pair: Any) -> tuple[Any, Any]:
-        masks = {"msa_mask": torch.ones_like(msa[..., 0]), "pair_mask": torch.ones_like(pair[..., 0])}
+        masks = {
+            "msa_mask": torch.ones_like(msa[..., 0]),
+            "pair_mask": torch.ones_like(pair[..., 0]),
+        }
         return module(msa, pair, **masks, inplace_safe=True, _mask_trans=False)
 
     work = torch_work(block, call, streams)

@@ -15,9 +15,15 @@ def tensors(arrays: Arrays) -> tuple[Any, Any]:
 
 
 def torch_work(
-    module: Any, call: Callable[[Any, Any, Any], tuple[Any, Any]], streams: tuple[Any, Any]
+    module: Any,
+    call: Callable[[Any, Any, Any], tuple[Any, Any]],
+    streams: tuple[Any, Any],
+    counts_on: str = "meta",
 ) -> Work:
-    """`call(module, msa, pair)` without gradients, on copies of the streams."""
+    """`call(module, msa, pair)` without gradients, on copies of the streams.
+
+    Operations are counted on a device: on "meta" shapes are all that is computed.
+    """
     import torch
 
     module.eval()
@@ -27,12 +33,11 @@ def torch_work(
             return call(module, *given)
 
     def count() -> int:
-        """On the meta device, where shapes are all that is computed."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        module.to("meta")
+        module.to(counts_on)
         with FlopCounterMode(display=False) as counter:
-            run((streams[0].to("meta"), streams[1].to("meta")))
+            run((streams[0].to(counts_on), streams[1].to(counts_on)))
         return counter.get_total_flops()
 
     return Work(
