@@ -1,4 +1,4 @@
-"""The benchmark of one block: our side runs, operations are counted right, absent peers are told."""
+"""The benchmark of one block: our side runs, operations are right, absent peers are told."""
 
 import argparse
 import subprocess

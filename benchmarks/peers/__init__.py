@@ -17,5 +17,5 @@ class Work(NamedTuple):
     copy: Callable[[], Any]  # of the streams, as `run` may overwrite them
     run: Callable[[Any], Any]
     results: Callable[[Any], tuple[Any, Any]]  # MSA and pairs as numpy arrays, in float32
-    count: Callable[[], int] | None = None  # floating-point operations; None: those of our block
+    counted: Callable[[], int] | None = None  # floating-point operations; None: those of our block
     version: str = ""

@@ -15,8 +15,13 @@ def block(msa: bool = True) -> Any:
     """`msa=False`: the five updates of the pairs alone."""
     from alphafold2_pytorch.blocks.evoformer import Evoformer
 
-    heads = {"heads": HEADS, "dim_head": WIDTH, "heads_pair": HEADS_PAIR, "dim_head_pair": WIDTH}
-    wide = {"dim_outer": OUTER, "dim_triangle": PAIR, "widen": WIDEN}
+    heads: dict[str, Any] = {
+        "heads": HEADS,
+        "dim_head": WIDTH,
+        "heads_pair": HEADS_PAIR,
+        "dim_head_pair": WIDTH,
+    }
+    wide: dict[str, Any] = {"dim_outer": OUTER, "dim_triangle": PAIR, "widen": WIDEN}
     return Evoformer(PAIR, MSA, **heads, **wide, msa=msa).eval()
 
 
@@ -100,4 +105,4 @@ def load(arrays: Arrays, half: bool = False, msa: bool = True) -> Work:
             out = module(Streams(pair=pair, msa=msa, **masks, owned=True))
         return out.msa, out.pair
 
-    return torch_work(module, call, streams)._replace(count=None)
+    return torch_work(module, call, streams)._replace(counted=None)

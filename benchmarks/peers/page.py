@@ -121,8 +121,9 @@ matrices of {MATRIX} x {MATRIX} with as many threads, in the same run. More than
 ## How it was measured
 
 - Time: the median of {options.repeats} calls (of one that is slow as many as take
-  {LONG:g} s, one at least) after one to warm up, and of {options.rounds} rounds that alternate between the sides, a fresh
-  process for each figure in each round. Ratios are medians of each round's own, with their range.
+  {LONG:g} s, one at least) after one to warm up, and of {options.rounds} rounds that alternate
+  between the sides, a fresh process for each figure in each round. Ratios are medians of each
+  round's own, with their range.
 - Memory: the rise of the process's peak resident memory in the first call, above what the loaded
   (and compiled) side with its input held. Every side may overwrite its input.
 - The network of DeepMind's block and of OpenFold-3's is ours: all have the same random parameters

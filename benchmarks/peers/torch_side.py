@@ -43,7 +43,7 @@ def torch_work(
     return Work(
         copy=lambda: (streams[0].clone(), streams[1].clone()),
         run=run,
-        results=lambda out: tuple(each.detach()[0].float().numpy() for each in out),  # type: ignore[return-value]
-        count=count,
+        results=lambda out: tuple(each.detach()[0].float().numpy() for each in out),
+        counted=count,
         version=f"torch {version('torch')}",
     )
