@@ -111,8 +111,8 @@ def page(
 Forward without gradients, CPU, {options.threads} threads, full masks, AlphaFold2's widths: MSA 256
 and 8 heads x 32, pairs 128 and 4 heads x 32, outer product 32 x 32, triangles 128, transitions x 4.
 Float32 if nothing else is said. The machine's rate is {gflops:.0f} GFLOP/s, a product of float32
-matrices of {MATRIX} x {MATRIX} with as many threads, by MKL or oneDNN, which is faster, in the same run. More than 1 in a column
-"/ ours" is in our favour.
+matrices of {MATRIX} x {MATRIX} with as many threads, by MKL or oneDNN, whichever is faster, in the
+same run. More than 1 in a column "/ ours" is in our favour.
 
 ## Targets
 
