@@ -37,4 +37,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-peer demo
+	rm -rf .venv .venv-peer .venv-jax .venv-block demo
