@@ -336,5 +336,5 @@ class Runtime:
     """Speed and memory only: any two give the same numbers, and a test says so."""
 
     attention: str = "auto"  # a backend of `ops/backends`, or the first that does not refuse
-    chunk_bytes: int = 256 * 2**20  # without gradients, temporaries are cut to about this size
+    chunk_bytes: int | None = None  # of temporaries without gradients, about; None: by what is free
     checkpoint: bool = False  # with gradients, recompute each block instead of keeping it

@@ -9,6 +9,7 @@ from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.heads.base import Head
 from alphafold2_pytorch.inputs.base import InputEmbedding
 from alphafold2_pytorch.inputs.clusters import ClusterInputs
+from alphafold2_pytorch.ops.pieces import choose_piece
 from alphafold2_pytorch.structure import StructureModule
 from alphafold2_pytorch.trunk import Trunk
 
@@ -42,7 +43,8 @@ class Peak:
 
     def __init__(self, model: Model, residues: int, rows: int, templates: int):
         self.model, self.n, config = model, residues, model.config
-        self.chunk = model.trunk.blocks.runtime.chunk_bytes // FLOAT
+        device = next(model.trunk.parameters()).device
+        self.chunk = (model.trunk.blocks.runtime.chunk_bytes or choose_piece(device)) // FLOAT
         self.pair, self.extra, self.templates = residues**2 * config.dim, 0, 0
         if isinstance(model.inputs, ClusterInputs):
             settings = model.inputs.settings

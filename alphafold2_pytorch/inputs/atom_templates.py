@@ -12,6 +12,7 @@ from alphafold2_pytorch.features import Features
 from alphafold2_pytorch.geometry.atoms import backbone_frames, distance_bins, pseudo_beta
 from alphafold2_pytorch.geometry.precision import float32
 from alphafold2_pytorch.inputs.channels import TEMPLATE_TYPES, one_hot
+from alphafold2_pytorch.inputs.once import EACH_TIME, Once
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.pair_updates import (
     PairTransition,
@@ -24,6 +25,7 @@ from alphafold2_pytorch.ops.runtime import Rows
 from alphafold2_pytorch.streams import Streams
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
+FIELDS = ("template_seq", "template_atoms", "template_atom_mask", "template_exists", "mask")
 CHANNELS, BINS = 88, 39
 FIRST = [ATOM37_NAMES.index(name) for name in ("N", "CA", "C", "O", "CB")]  # as atom14 begins
 
@@ -92,9 +94,20 @@ class AtomTemplates(nn.Module):
         return cls(config.dim, config.template_attn_depth, **{**shared, **options})
 
     def forward(
-        self, pair: Float[Tensor, "b n n d"], pair_mask: Bool[Tensor, "b n n"], found: Templates
+        self,
+        pair: Float[Tensor, "b n n d"],
+        pair_mask: Bool[Tensor, "b n n"],
+        found: Templates,
+        once: Once = EACH_TIME,
     ) -> Float[Tensor, "b n n d"]:
-        seq, atoms, known, exists = found
+        maps = once("templates", FIELDS, lambda: self.all_maps(pair_mask, found))
+        return self.attention(pair, maps, found.exists)
+
+    def all_maps(
+        self, pair_mask: Bool[Tensor, "b n n"], found: Templates
+    ) -> Float[Tensor, "b t n n d_map"]:
+        """Those of all templates; nothing of the pair representation is in them."""
+        seq, atoms, known, _ = found
         mask = pair_mask[:, None].expand(-1, seq.shape[1], -1, -1)
 
         def maps(start: int, stop: int) -> Tensor:
@@ -106,7 +119,7 @@ class AtomTemplates(nn.Module):
 
         # in memory at once as many as a chunk holds: of a long chain one
         bytes_each = 4 * pair_mask.numel() * (2 * CHANNELS + 4 * self.dim)
-        return self.attention(pair, self.rows.chunked(maps, seq.shape[1], bytes_each, 1), exists)
+        return self.rows.chunked(maps, seq.shape[1], bytes_each, 1)
 
     def maps(
         self,

@@ -31,8 +31,8 @@ class RecyclingEmbedding(nn.Module):
     def onto_first_row(
         self, msa: Float[Tensor, "b s m d_msa"], recycled: Recycled
     ) -> Float[Tensor, "b s m d_msa"]:
-        """The MSA with the last first row, normed, added to its first row."""
+        """A new MSA, with the last first row, normed, added to its first row."""
         if recycled.msa_first is None:
-            return msa
+            return msa.clone()
         first = msa[:, :1] + self.norm_msa(recycled.msa_first)[:, None]
         return torch.cat([first, msa[:, 1:]], dim=1)

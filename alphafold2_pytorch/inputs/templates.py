@@ -6,12 +6,14 @@ from torch import nn
 
 from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.features import Features
+from alphafold2_pytorch.inputs.once import EACH_TIME, Once
 from alphafold2_pytorch.layers.attention import GatedAttention
 from alphafold2_pytorch.layers.init import embedding, linear
 from alphafold2_pytorch.layers.transition import Transition
 from alphafold2_pytorch.ops import Attend
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
+FIELDS = ("template_coords", "template_sidechains", "template_seq", "template_mask", "mask")
 FIRST, SPACING, KNOTS = 2.0, 0.5, 37  # angstrom: 2 to 20
 
 
@@ -57,15 +59,21 @@ class TemplateEmbedding(nn.Module):
         return cls(config.dim, config.num_tokens, config.template_attn_depth, **options)
 
     def forward(
-        self, pair: Float[Tensor, "b n n d"], features: Features
+        self, pair: Float[Tensor, "b n n d"], features: Features, once: Once = EACH_TIME
     ) -> Float[Tensor, "b n n d"]:
-        maps, mask = self._maps(features)
+        return self.over_templates(pair, *once("templates", FIELDS, lambda: self.maps(features)))
+
+    def maps(
+        self, features: Features
+    ) -> tuple[Float[Tensor, "b t n n d"], Bool[Tensor, "b t n n"]]:
+        """What each template says of each pair, and where it says anything."""
+        maps, mask = self._first(features)
         maps, flat = rearrange(maps, "b t i j d -> (b t) i j d"), mask.flatten(0, 1)
         for layer in self.layers:
             maps = layer(maps, flat)
-        return self.over_templates(pair, maps.unflatten(0, mask.shape[:2]), mask)
+        return maps.unflatten(0, mask.shape[:2]), mask
 
-    def _maps(
+    def _first(
         self, features: Features
     ) -> tuple[Float[Tensor, "b t n n d"], Bool[Tensor, "b t n n"]]:
         coords, vectors = features.template_coords, features.template_sidechains

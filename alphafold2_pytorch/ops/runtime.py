@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from alphafold2_pytorch.config import Runtime
+from alphafold2_pytorch.ops.pieces import MOST
 from alphafold2_pytorch.typing import Tensor
 
 # Of the temporaries of a piece that is computed again. A tensor of more than 32 MiB comes from the
@@ -26,7 +27,7 @@ class Operation(nn.Module):
 
         Pieces only save memory where autograd does not keep them: with gradients there is one.
         """
-        size = max(1, self.runtime.chunk_bytes // max(bytes_each, 1))
+        size = max(1, (self.runtime.chunk_bytes or MOST) // max(bytes_each, 1))
         if torch.is_grad_enabled() or size >= length:
             return run(0, length)
         piece = run(0, size)
