@@ -16,7 +16,7 @@ from alphafold2_pytorch.heads import HEADS
 from alphafold2_pytorch.heads.base import DistanceHead
 from alphafold2_pytorch.inputs import INPUTS, Asked
 from alphafold2_pytorch.inputs.check import check_features, pack, refuse_unknown, samples_of
-from alphafold2_pytorch.inputs.once import EACH_TIME, Once
+from alphafold2_pytorch.inputs.once import EACH_TIME, PIECES, Once
 from alphafold2_pytorch.memory import predict_bytes
 from alphafold2_pytorch.ops import set_empty, set_runtime
 from alphafold2_pytorch.ops.pieces import pieces_chosen
@@ -216,9 +216,38 @@ class Alphafold2(nn.Module):
         trunk found, and every cycle's atoms, are kept on request. `FloatingPointError` if the
         result is not finite. Jumper et al. (2021) Suppl. Alg. 2 and 30.
         """
-        samples = samples_of(features, recycles, ensemble)
+        self.check(features if isinstance(features, Sequence) else [features])
+        return self.predict_checked(
+            features,
+            recycles,
+            progress,
+            ensemble=ensemble,
+            tolerance=tolerance,
+            representations=representations,
+            trajectory=trajectory,
+        )
+
+    def check(self, samples: Sequence[Features]) -> None:
+        """`ValueError` names the field of a batch that does not fit this model, and how."""
         for each in {id(each): each for each in samples}.values():
             check_features(each, self.config, self.inputs.reads)
+
+    def predict_checked(
+        self,
+        features: Features | Sequence[Features],
+        recycles: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        ensemble: int = 1,
+        tolerance: float | None = None,
+        representations: bool = False,
+        trajectory: bool = False,
+    ) -> Prediction:
+        """`predict` of what `check` has seen, perhaps before it was moved to a GPU.
+
+        No value is looked at on the way (but with `tolerance`), so nothing waits for the GPU.
+        """
+        samples = samples_of(features, recycles, ensemble)
         if tolerance is not None and (torch.is_grad_enabled() or self.structure is None):
             raise ValueError(
                 "tolerance needs coordinates (predict_coords=True), and no gradients: which cycle "
@@ -226,7 +255,7 @@ class Alphafold2(nn.Module):
             )
         with pieces_chosen(self, samples[0].seq.device):
             # a term of templates in training has dropout, anew in each cycle
-            once = EACH_TIME if self.training else Once(samples, self.trunk.blocks.runtime.chunk_bytes or 0)
+            once = EACH_TIME if self.training else Once(samples, PIECES * (self.trunk.blocks.runtime.chunk_bytes or 0))
             recycled = self.inputs.first(samples[0])
             kept: list[Tensor] = []
             for cycle in range(recycles + 1):

@@ -183,6 +183,8 @@ class Context:
 def compile_blocks(trunk: Trunk, device: torch.device, lengths: bool = False) -> None:
     """Have `torch.compile` make one program of each block, `lengths`: for chains of any length.
 
+    `compile_options` says how. A trunk of CUDA graphs is for predictions: their results are copied
+    out of the graphs' memory, so that the next cycle may be written there.
     `ValueError` for a reversible trunk, whose blocks are taken apart, and where the compiler does
     not work; that is tried here, before a run begins.
     """

@@ -12,7 +12,6 @@ from alphafold2_pytorch.features import Features
 from alphafold2_pytorch.geometry.atoms import backbone_frames, distance_bins, pseudo_beta
 from alphafold2_pytorch.geometry.precision import float32
 from alphafold2_pytorch.inputs.channels import TEMPLATE_TYPES, one_hot
-from alphafold2_pytorch.inputs.once import EACH_TIME, Once
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.pair_updates import (
     PairTransition,
@@ -94,34 +93,29 @@ class AtomTemplates(nn.Module):
         return cls(config.dim, config.template_attn_depth, **{**shared, **options})
 
     def forward(
-        self,
-        pair: Float[Tensor, "b n n d"],
-        pair_mask: Bool[Tensor, "b n n"],
-        found: Templates,
-        once: Once = EACH_TIME,
+        self, pair: Float[Tensor, "b n n d"], pair_mask: Bool[Tensor, "b n n"], found: Templates
     ) -> Float[Tensor, "b n n d"]:
-        maps = once("templates", FIELDS, lambda: self.all_maps(pair_mask, found))
-        return self.attention(pair, maps, found.exists)
+        return self.attention(pair, self.maps(pair_mask, found), found.exists)
 
-    def all_maps(
+    def maps(
         self, pair_mask: Bool[Tensor, "b n n"], found: Templates
     ) -> Float[Tensor, "b t n n d_map"]:
         """Those of all templates; nothing of the pair representation is in them."""
         seq, atoms, known, _ = found
         mask = pair_mask[:, None].expand(-1, seq.shape[1], -1, -1)
 
-        def maps(start: int, stop: int) -> Tensor:
+        def several(start: int, stop: int) -> Tensor:
             def some(x: Tensor) -> Tensor:
                 return x[:, start:stop].flatten(0, 1)
 
-            flat = self.maps(some(seq), some(atoms), some(known), some(mask))
+            flat = self.of_each(some(seq), some(atoms), some(known), some(mask))
             return flat.unflatten(0, (len(seq), stop - start))
 
         # in memory at once as many as a chunk holds: of a long chain one
         bytes_each = 4 * pair_mask.numel() * (2 * CHANNELS + 4 * self.dim)
-        return self.rows.chunked(maps, seq.shape[1], bytes_each, 1)
+        return self.rows.chunked(several, seq.shape[1], bytes_each, 1)
 
-    def maps(
+    def of_each(
         self,
         seq: Int[Tensor, "b n"],
         atoms: Float[Tensor, "b n 37 3"],

@@ -23,8 +23,7 @@ from alphafold2_pytorch.typing import Float, Tensor
 
 CLUSTERS = ("msa_profile", "deletion_mean")
 EXTRA = ("extra_msa", "extra_deletions", "extra_msa_mask")
-OF_PAIR = ("seq", "residue_index", "mask")  # fields that pairs, and clusters, are made of
-OF_MSA = ("seq", "mask", "msa", "deletions", "msa_mask", *CLUSTERS)
+OF_PAIR = ("seq", "residue_index", "mask")  # fields that pairs are made of
 TEMPLATES = ("template_seq", "template_atoms", "template_atom_mask", "template_exists")
 
 
@@ -64,15 +63,11 @@ class ClusterInputs(InputEmbedding):
 
     def forward(self, features: Features, recycled: Recycled, once: Once = EACH_TIME) -> Streams:
         refuse_missing(features, extra=self.extra_msa is not None)
-        like = self.msa.weight
-        target = kept(channels.target_channels(features.seq), features.mask, like)
-
-        def rows() -> Tensor:
-            of_cluster = (features.tensors[name] for name in CLUSTERS)
-            msa = channels.cluster_channels(features.msa, features.deletions, *of_cluster)
-            return self.embed_msa(target, kept(msa, features.msa_mask, like))
-
-        return self.embed(target, once("msa", OF_MSA, rows), features, recycled, once)
+        target, like = channels.target_channels(features.seq), self.msa.weight
+        of_cluster = (features.tensors[name] for name in CLUSTERS)
+        msa = channels.cluster_channels(features.msa, features.deletions, *of_cluster)
+        target, msa = kept(target, features.mask, like), kept(msa, features.msa_mask, like)
+        return self.embed(target, msa, features, recycled, once)
 
     def draw(self, asked: Asked, samples: int) -> list[Features]:
         """Each sample draws and masks cluster centres anew; with `max_rows` of the same rows."""
@@ -82,32 +77,34 @@ class ClusterInputs(InputEmbedding):
         drawn = featurize_clusters(sequence, found or None, templates, self.settings, seed, samples)
         return [each.features for each in drawn]
 
-    def embed_msa(
-        self, target: Float[Tensor, "b n 22"], msa: Float[Tensor, "b s n 49"]
-    ) -> Float[Tensor, "b s n d_msa"]:
-        """From channels of the query and of the clusters."""
-        return self.msa(msa) + self.target_msa(target)[:, None]
-
     def embed(
         self,
         target: Float[Tensor, "b n 22"],
-        rows: Float[Tensor, "b s n d_msa"],
+        msa: Float[Tensor, "b s n 49"],
         features: Features,
         recycled: Recycled,
         once: Once = EACH_TIME,
     ) -> Streams:
-        """From channels of the query and the embedded clusters; the rest is in `features`."""
+        """From channels of the query and of the clusters; the rest is read from `features`.
+
+        The MSA is not left to `once`: to embed it anew takes less than to hold it costs.
+        """
 
         def of_query() -> Tensor:
             pair = self.left(target)[:, :, None] + self.right(target)[:, None]
             return pair + self.relative_position(features.residue_index)
 
         pair_mask = features.mask[:, :, None] & features.mask[:, None, :]
+        found, templates = Templates.of(features), self.templates
+        maps: Tensor | None = None
+        if found is not None and templates is not None:  # first, as they save most
+            maps = once("templates", FIELDS, lambda: templates.maps(pair_mask, found))
         pair = once("pair", OF_PAIR, of_query) + self.recycling.pair(recycled)
-        rows, mask = self.recycling.onto_first_row(rows, recycled), features.msa_mask
-        found = Templates.of(features)
-        if found is not None and self.templates is not None:
-            pair = pair + self.templates(pair, pair_mask, found, once)
+        if found is not None and templates is not None and maps is not None:
+            pair = pair + templates.attention(pair, maps, found.exists)
+            del maps
+        rows, mask = self.msa(msa) + self.target_msa(target)[:, None], features.msa_mask
+        rows = self.recycling.onto_first_row(rows, recycled)
         if found is not None and (torsions := self.torsions) is not None:
             more, where = once("torsions", FIELDS, lambda: torsions(found))
             rows, mask = torch.cat([rows, more.to(rows.dtype)], 1), torch.cat([mask, where], 1)

@@ -9,7 +9,7 @@ from alphafold2_pytorch.features import Features
 from alphafold2_pytorch.inputs.base import INPUTS, SEQUENCE, Asked, InputEmbedding
 from alphafold2_pytorch.inputs.embeds import MsaEmbeds, PairEmbeds
 from alphafold2_pytorch.inputs.once import EACH_TIME, Once
-from alphafold2_pytorch.inputs.templates import TemplateEmbedding
+from alphafold2_pytorch.inputs.templates import FIELDS, TemplateEmbedding
 from alphafold2_pytorch.inputs.tokens import MsaTokens, PairTokens
 from alphafold2_pytorch.streams import Recycled, Streams
 from alphafold2_pytorch.typing import Float, Tensor
@@ -49,11 +49,16 @@ class TokenInputs(InputEmbedding):
         )
 
     def forward(self, features: Features, recycled: Recycled, once: Once = EACH_TIME) -> Streams:
+        coords, templates = features.template_coords, self.templates
+        found: tuple[Tensor, ...] = ()
+        if templates is not None and coords is not None and coords.shape[1]:
+            # first, as they save most
+            found = once("templates", FIELDS, lambda: templates.maps(features))
         pair = once("pair", OF_PAIR, lambda: self._pair(features))
         pair = pair + self.recycling.pair(recycled)
-        coords = features.template_coords
-        if self.templates is not None and coords is not None and coords.shape[1]:
-            pair = pair + self.templates(pair, features, once)
+        if templates is not None and found:
+            pair = pair + templates.over_templates(pair, *found)
+            del found
         msa = once("msa", OF_MSA, lambda: self._msa(features))
         msa = self.recycling.onto_first_row(msa, recycled)
         pair_mask = features.mask[:, :, None] & features.mask[:, None, :]

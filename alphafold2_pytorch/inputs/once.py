@@ -51,4 +51,5 @@ def same(one: Tensor | None, other: Tensor | None) -> bool:
     return one is other or torch.equal(one, other)
 
 
+PIECES = 8  # of which size a prediction computes in, may be kept
 EACH_TIME = Once()  # keeps nothing

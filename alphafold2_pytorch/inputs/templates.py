@@ -6,7 +6,6 @@ from torch import nn
 
 from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.features import Features
-from alphafold2_pytorch.inputs.once import EACH_TIME, Once
 from alphafold2_pytorch.layers.attention import GatedAttention
 from alphafold2_pytorch.layers.init import embedding, linear
 from alphafold2_pytorch.layers.transition import Transition
@@ -59,9 +58,9 @@ class TemplateEmbedding(nn.Module):
         return cls(config.dim, config.num_tokens, config.template_attn_depth, **options)
 
     def forward(
-        self, pair: Float[Tensor, "b n n d"], features: Features, once: Once = EACH_TIME
+        self, pair: Float[Tensor, "b n n d"], features: Features
     ) -> Float[Tensor, "b n n d"]:
-        return self.over_templates(pair, *once("templates", FIELDS, lambda: self.maps(features)))
+        return self.over_templates(pair, *self.maps(features))
 
     def maps(
         self, features: Features

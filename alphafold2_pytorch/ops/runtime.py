@@ -27,7 +27,7 @@ class Operation(nn.Module):
 
         Pieces only save memory where autograd does not keep them: with gradients there is one.
         """
-        size = max(1, (self.runtime.chunk_bytes or MOST) // max(bytes_each, 1))
+        size = max(1, (self.runtime.chunk_bytes or MOST["cpu"]) // max(bytes_each, 1))
         if torch.is_grad_enabled() or size >= length:
             return run(0, length)
         piece = run(0, size)

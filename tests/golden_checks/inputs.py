@@ -181,8 +181,7 @@ def embeddings_and_evoformer(case: Case) -> None:
     cbeta, _ = pseudo_beta(seq, last[..., FIRST, :], last[..., FIRST, 0] < torch.inf)
     recycled = Recycled(case.input("prev_pair"), case.input("prev_msa_first_row"), cbeta)
     target, msa = case.input("target_feat"), case.input("msa_feat")
-    rows = model.inputs.embed_msa(target, msa)
-    x = model.trunk(model.inputs.embed(target, rows, features, recycled))
+    x = model.trunk(model.inputs.embed(target, msa, features, recycled))
     clusters = x.msa[:, : msa.shape[1]]
     case.compare("msa", clusters, msa_mask)
     case.compare("msa_first_row", clusters[:, 0], mask)
