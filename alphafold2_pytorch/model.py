@@ -255,7 +255,11 @@ class Alphafold2(nn.Module):
             )
         with pieces_chosen(self, samples[0].seq.device):
             # a term of templates in training has dropout, anew in each cycle
-            once = EACH_TIME if self.training else Once(samples, PIECES * (self.trunk.blocks.runtime.chunk_bytes or 0))
+            once = (
+                EACH_TIME
+                if self.training
+                else Once(samples, PIECES * (self.trunk.blocks.runtime.chunk_bytes or 0))
+            )
             recycled = self.inputs.first(samples[0])
             kept: list[Tensor] = []
             for cycle in range(recycles + 1):
@@ -306,7 +310,8 @@ class Alphafold2(nn.Module):
         rows a sample drawn with `seed` is read (None: 256, with clusters all). `templates`:
         of `data.templates.read_template`, best first. `ensemble` and `tolerance` as in `predict`;
         so is `progress`, which is also called with (0, cycles) once the features are there.
-        Runs where the model is, in eval mode without gradients. `ValueError` for letters that are
+        Runs where the model is, in eval mode under `no_grad`: unlike those of `inference_mode` its
+        results may take part in gradients later. `ValueError` for letters that are
         no residue, `FloatingPointError` if the result is not finite.
         """
         device, was_training = next(self.parameters()).device, self.training

@@ -29,6 +29,8 @@ class Trunk(nn.Module):
     they computed. `ValueError` for a block that is not a list of updates.
     """
 
+    graphs = False  # whether blocks are CUDA graphs; written by `compile_blocks`
+
     def __init__(self, config: Alphafold2Config):
         super().__init__()
         self.extra = Stack(Evoformer.extra(config) for _ in range(config.extra_msa_depth))
@@ -49,7 +51,7 @@ class Trunk(nn.Module):
         """What `forward` begins with; called before, the extra MSA can be let go of."""
         if x.extra is None or x.extra_mask is None:
             return x
-        extra = self.extra(replace(x, msa=x.extra, msa_mask=x.extra_mask, extra=None))
+        extra = self._run(self.extra, replace(x, msa=x.extra, msa_mask=x.extra_mask, extra=None))
         return replace(x, pair=extra.pair, extra=None, extra_mask=None)
 
     def forward(self, x: Streams) -> Streams:
@@ -57,7 +59,16 @@ class Trunk(nn.Module):
         if self.reversible:
             steps = [step for block in self.blocks for step in block.children()]
             return run_reversibly(steps, x)
-        return self.blocks(x)
+        return self._run(self.blocks, x)
+
+    def _run(self, stack: Stack, x: Streams) -> Streams:
+        if not self.graphs or torch.is_grad_enabled():
+            return stack(x)
+        # Blocks write nothing in place, which would keep them out of graphs. What they return lies
+        # in the graphs' own memory until the next step begins.
+        torch.compiler.cudagraph_mark_step_begin()
+        x = stack(replace(x, owned=False))
+        return replace(x, pair=x.pair.clone(), msa=x.msa.clone(), owned=True)
 
 
 def run_reversibly(steps: list[nn.Module], x: Streams) -> Streams:
@@ -180,11 +191,24 @@ class Context:
             yield
 
 
-def compile_blocks(trunk: Trunk, device: torch.device, lengths: bool = False) -> None:
-    """Have `torch.compile` make one program of each block, `lengths`: for chains of any length.
+def compile_options(device: torch.device, lengths: bool, gradients: bool) -> dict[str, Any]:
+    """What `torch.compile` is told: CUDA graphs for predictions of one length on a GPU.
 
-    `compile_options` says how. A trunk of CUDA graphs is for predictions: their results are copied
-    out of the graphs' memory, so that the next cycle may be written there.
+    A graph is a list of kernels that is recorded for one shape and started at once, which pays
+    where short chains make short kernels. Training keeps to single kernels, as activations that
+    wait for their backward pass would have to stay in the graphs' memory.
+    """
+    graphs = device.type == "cuda" and not lengths and not gradients
+    return {"dynamic": True if lengths else None, "mode": "reduce-overhead" if graphs else None}
+
+
+def compile_blocks(
+    trunk: Trunk, device: torch.device, lengths: bool = False, gradients: bool = False
+) -> None:
+    """Have `torch.compile` make one program of each block.
+
+    `lengths`: for chains of any length; `gradients`: to train. Without both, blocks on a GPU become
+    CUDA graphs, see `compile_options`.
     `ValueError` for a reversible trunk, whose blocks are taken apart, and where the compiler does
     not work; that is tried here, before a run begins.
     """
@@ -195,5 +219,7 @@ def compile_blocks(trunk: Trunk, device: torch.device, lengths: bool = False) ->
     except Exception as error:
         first = str(error).strip().splitlines()[:1]
         raise ValueError(f"compile: torch.compile does not work here: {first}") from None
+    options = compile_options(device, lengths, gradients)
     for block in (*trunk.extra, *trunk.blocks):
-        block.compile(dynamic=True if lengths else None)
+        block.compile(**options)
+    trunk.graphs = options["mode"] is not None

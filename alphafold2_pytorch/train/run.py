@@ -56,7 +56,7 @@ class Run:
         self.model = build_model(config, weights).to(self.device)
         self.validator = Validator(self.model, config, data) if config.validate_every else None
         if config.compile:
-            compile_blocks(self.model.trunk, self.device)
+            compile_blocks(self.model.trunk, self.device, gradients=True)
         self.world.share(self.model)
         self.optimizer = make_optimizer(self.model, config)
         self.average = MovingAverage(self.model, config.ema_decay)

@@ -145,6 +145,24 @@ def test_biases_and_norms_do_not_decay():
     assert [g["weight_decay"] for g in groups] == [0.5, 0.0]
 
 
+def test_the_fused_optimizer_steps_as_the_plain_one():
+    torch.manual_seed(0)
+    models = [nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    fused, plain = (make_optimizer(each, TrainConfig(weight_decay=0.1)) for each in models)
+    for group in plain.param_groups:
+        group |= {"fused": False, "foreach": False}
+    assert all(group["fused"] for group in fused.param_groups)
+    for _ in range(30):
+        x = torch.randn(5, 3)
+        for model, optimizer in zip(models, (fused, plain), strict=True):
+            model.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+    for one, other in zip(*(each.parameters() for each in models), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_average_follows_and_settles_at_its_decay():
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(0.0)
