@@ -17,6 +17,7 @@ from alphafold2_pytorch.heads.base import DistanceHead
 from alphafold2_pytorch.inputs import INPUTS, Asked
 from alphafold2_pytorch.inputs.check import check_features, pack, refuse_unknown, samples_of
 from alphafold2_pytorch.inputs.once import EACH_TIME, PIECES, Once
+from alphafold2_pytorch.inputs.recycling import change
 from alphafold2_pytorch.memory import predict_bytes
 from alphafold2_pytorch.ops import set_empty, set_runtime
 from alphafold2_pytorch.ops.pieces import pieces_chosen
@@ -26,7 +27,7 @@ from alphafold2_pytorch.structure import STRUCTURES, StructureModule, log_unread
 from alphafold2_pytorch.structure.single import SingleProjection
 from alphafold2_pytorch.structure.start import ITERATIONS, frames_from_distances
 from alphafold2_pytorch.trunk import Trunk
-from alphafold2_pytorch.typing import Bool, Float, Tensor
+from alphafold2_pytorch.typing import Float, Tensor
 from alphafold2_pytorch.weights.deepmind import write
 from alphafold2_pytorch.weights.io import (
     check_arrays,
@@ -379,16 +380,6 @@ class Alphafold2(nn.Module):
         # a copy: a view would keep the whole MSA
         first = None if x.msa_first is None else x.msa_first.detach().clone()
         return Recycled(x.pair.detach(), first, cbeta)
-
-
-def change(
-    before: Float[Tensor, "b n a 3"], after: Float[Tensor, "b n a 3"], mask: Bool[Tensor, "b n"]
-) -> float:
-    """The largest of the chains' root mean square changes of CA distances, angstrom."""
-    pairs = mask[:, :, None] & mask[:, None]
-    old, new = (torch.cdist(atoms[:, :, 1], atoms[:, :, 1]) for atoms in (before, after))
-    squares = ((new - old).square() * pairs).sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)
-    return float(squares.sqrt().max())
 
 
 class Logits(NamedTuple):

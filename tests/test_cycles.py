@@ -9,7 +9,7 @@ from kit import random_features, scrambled
 
 from alphafold2_pytorch import Alphafold2, Runtime
 from alphafold2_pytorch.features import Features
-from alphafold2_pytorch.model import change
+from alphafold2_pytorch.inputs.recycling import change
 from alphafold2_pytorch.ops import set_runtime
 
 SMALL = {"dim": 8, "depth": 1, "heads": 2, "dim_head": 4, "num_embedds": 0}

@@ -22,10 +22,10 @@ def rename_ambiguous(
     """The true atoms under the naming that fits `predicted` better, residue by residue.
 
     `alternative` is the truth with the two sides of each symmetric group swapped (Asp, Glu, Phe,
-    Tyr) and `ambiguous` marks the atoms that this moves, at most four of a residue. Compared are their distances to all atoms
-    that have one name only, so no superposition is needed. Returns positions, which of them are
-    known, and which residues were swapped; a tie keeps the naming of `true`. Has no gradient.
-    Jumper et al. (2021) Suppl. Alg. 26.
+    Tyr) and `ambiguous` marks the atoms that this moves, at most four of a residue. Compared are
+    their distances to all atoms that have one name only, so no superposition is needed. Returns
+    positions, which of them are known, and which residues were swapped; a tie keeps the naming of
+    `true`. Has no gradient. Jumper et al. (2021) Suppl. Alg. 26.
     """
     shape = mask.shape
     predicted, true, alternative = (
