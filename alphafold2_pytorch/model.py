@@ -275,9 +275,9 @@ class Alphafold2(nn.Module):
                     progress(cycle + 1, recycles + 1)
                 if last:
                     break
-                near = tolerance is not None and cycle > 0
-                if near and change(kept[-2], kept[-1], x.mask) <= tolerance:
-                    break
+                if tolerance is not None and cycle:
+                    if change(kept[-2], kept[-1], x.mask) <= tolerance:
+                        break
                 kept = kept if trajectory else kept[-1:]
                 x = cast(Representations, None)  # the next cycle needs the room
             outputs = {name: head(x) for name, head in self.heads.items()}
