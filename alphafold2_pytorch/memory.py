@@ -81,7 +81,9 @@ class Peak:
     def of_maps(self) -> int:
         """What templates say of pairs."""
         module = getattr(self.model.inputs, "templates", None)
-        return self.templates * self.n**2 * module.dim if module is not None else 0
+        if not self.templates or module is None:
+            return 0
+        return self.templates * self.n**2 * module.dim
 
     def piece(self, numbers: int) -> int:
         """Temporaries of a step that is cut into pieces."""
