@@ -338,5 +338,5 @@ class Runtime:
     attention: str = "auto"  # a backend of `ops/backends`, or the first that does not refuse
     triangle: str = "auto"  # likewise a backend of `ops/triangles`, for triangle multiplications
     linear: str = "auto"  # "torch", or "onednn": on CPUs, in float32
-    chunk_bytes: int = 4 * 2**20  # without gradients, temporaries are cut to about this size
+    chunk_bytes: int | None = None  # of temporaries without gradients, about; None: by what is free
     checkpoint: bool = False  # with gradients, recompute each block instead of keeping it

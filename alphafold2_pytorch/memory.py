@@ -9,6 +9,8 @@ from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.heads.base import Head
 from alphafold2_pytorch.inputs.base import InputEmbedding
 from alphafold2_pytorch.inputs.clusters import ClusterInputs
+from alphafold2_pytorch.inputs.once import PIECES
+from alphafold2_pytorch.ops.pieces import choose_piece
 from alphafold2_pytorch.structure import StructureModule
 from alphafold2_pytorch.trunk import Trunk, bucket
 
@@ -60,7 +62,8 @@ class Peak:
         if model.trunk.buckets:
             residues, rows = bucket(residues), bucket(rows)
         self.model, self.n, config = model, residues, model.config
-        self.chunk = model.trunk.blocks.runtime.chunk_bytes // FLOAT
+        device = next(model.trunk.parameters()).device
+        self.chunk = (model.trunk.blocks.runtime.chunk_bytes or choose_piece(device)) // FLOAT
         self.pair, self.extra, self.templates = residues**2 * config.dim, 0, 0
         if isinstance(model.inputs, ClusterInputs):
             settings = model.inputs.settings
@@ -77,12 +80,28 @@ class Peak:
         """At the step that needs most. Each has the pair representations of this cycle and of the
         last one, and the MSA.
         """
-        held = 2 * self.pair + self.msa
+        kept = self.kept()
+        held = 2 * self.pair + self.msa + kept
         trunk = (self.step(block, self.msa) for block in self.model.trunk.blocks)
         extra = (self.extra + self.step(block, self.extra) for block in self.model.trunk.extra)
-        inputs = max(3 * self.pair, 2 * self.msa, self.of_templates())
+        inputs = max(3 * self.pair, 2 * self.msa, self.of_templates() - min(kept, self.of_maps()))
         after = max(self.of_structure(), self.of_heads() - self.pair)
         return int(KEPT * FLOAT * (held + max(inputs, after, *trunk, *extra)))
+
+    def kept(self) -> int:
+        """Of the input embeddings, from one cycle to the next; `inputs.once` has the rule."""
+        own = [] if isinstance(self.model.inputs, ClusterInputs) else [self.msa]
+        kept, room = 0, PIECES * self.chunk
+        for term in (self.of_maps(), self.pair, *own):
+            kept += term if kept + term <= room else 0
+        return kept
+
+    def of_maps(self) -> int:
+        """What templates say of pairs."""
+        module = getattr(self.model.inputs, "templates", None)
+        if not self.templates or module is None:
+            return 0
+        return self.templates * self.n**2 * module.dim
 
     def piece(self, numbers: int) -> int:
         """Temporaries of a step that is cut into pieces."""

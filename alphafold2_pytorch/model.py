@@ -12,21 +12,22 @@ from alphafold2_pytorch.config import Alphafold2Config, Runtime
 from alphafold2_pytorch.data.parse.records import Msa, Template
 from alphafold2_pytorch.features import Features, Prediction
 from alphafold2_pytorch.geometry.atoms import place_cbeta, pseudo_beta
-from alphafold2_pytorch.geometry.precision import float32
 from alphafold2_pytorch.heads import HEADS
 from alphafold2_pytorch.heads.base import DistanceHead
 from alphafold2_pytorch.inputs import INPUTS, Asked
 from alphafold2_pytorch.inputs.check import check_features, pack, refuse_unknown, samples_of
-from alphafold2_pytorch.layers.init import linear
-from alphafold2_pytorch.layers.msa_updates import require_aligned
+from alphafold2_pytorch.inputs.once import EACH_TIME, PIECES, Once
+from alphafold2_pytorch.inputs.recycling import change
 from alphafold2_pytorch.memory import predict_bytes
 from alphafold2_pytorch.ops import set_empty, set_runtime
+from alphafold2_pytorch.ops.pieces import pieces_chosen
 from alphafold2_pytorch.presets import preset
-from alphafold2_pytorch.streams import Recycled, Representations, Streams
+from alphafold2_pytorch.streams import Recycled, Representations
 from alphafold2_pytorch.structure import STRUCTURES, StructureModule, log_unread
+from alphafold2_pytorch.structure.single import SingleProjection
 from alphafold2_pytorch.structure.start import ITERATIONS, frames_from_distances
 from alphafold2_pytorch.trunk import Trunk
-from alphafold2_pytorch.typing import Bool, Float, Tensor
+from alphafold2_pytorch.typing import Float, Tensor
 from alphafold2_pytorch.weights.deepmind import write
 from alphafold2_pytorch.weights.io import (
     check_arrays,
@@ -216,33 +217,70 @@ class Alphafold2(nn.Module):
         trunk found, and every cycle's atoms, are kept on request. `FloatingPointError` if the
         result is not finite. Jumper et al. (2021) Suppl. Alg. 2 and 30.
         """
-        samples = samples_of(features, recycles, ensemble)
+        self.check(features if isinstance(features, Sequence) else [features])
+        return self.predict_checked(
+            features,
+            recycles,
+            progress,
+            ensemble=ensemble,
+            tolerance=tolerance,
+            representations=representations,
+            trajectory=trajectory,
+        )
+
+    def check(self, samples: Sequence[Features]) -> None:
+        """`ValueError` names the field of a batch that does not fit this model, and how."""
         for each in {id(each): each for each in samples}.values():
             check_features(each, self.config, self.inputs.reads)
+
+    def predict_checked(
+        self,
+        features: Features | Sequence[Features],
+        recycles: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        ensemble: int = 1,
+        tolerance: float | None = None,
+        representations: bool = False,
+        trajectory: bool = False,
+    ) -> Prediction:
+        """`predict` of what `check` has seen, perhaps before it was moved to a GPU.
+
+        No value is looked at on the way (but with `tolerance`), so nothing waits for the GPU.
+        """
+        samples = samples_of(features, recycles, ensemble)
         if tolerance is not None and (torch.is_grad_enabled() or self.structure is None):
             raise ValueError(
                 "tolerance needs coordinates (predict_coords=True), and no gradients: which cycle "
                 "is the last, and so has them, is not known before"
             )
-        recycled = self.inputs.first(samples[0])
-        kept: list[Tensor] = []
-        for cycle in range(recycles + 1):
-            members = samples[cycle * ensemble : (cycle + 1) * ensemble]
-            last = cycle == recycles
-            with torch.set_grad_enabled(torch.is_grad_enabled() and last):
-                x = self._cycle(members, recycled)
-                recycled = self._recycle(members[0], x)
-            if x.structure is not None:
-                kept.append(x.structure.atoms[-1])
-            if progress:
-                progress(cycle + 1, recycles + 1)
-            if last:
-                break
-            if tolerance is not None and cycle and change(kept[-2], kept[-1], x.mask) <= tolerance:
-                break
-            kept = kept if trajectory else kept[-1:]
-            x = cast(Representations, None)  # the next cycle needs the room
-        outputs = {name: head(x) for name, head in self.heads.items()}
+        with pieces_chosen(self, samples[0].seq.device):
+            # a term of templates in training has dropout, anew in each cycle
+            once = (
+                EACH_TIME
+                if self.training
+                else Once(samples, PIECES * (self.trunk.blocks.runtime.chunk_bytes or 0))
+            )
+            recycled = self.inputs.first(samples[0])
+            kept: list[Tensor] = []
+            for cycle in range(recycles + 1):
+                members = samples[cycle * ensemble : (cycle + 1) * ensemble]
+                last = cycle == recycles
+                with torch.set_grad_enabled(torch.is_grad_enabled() and last):
+                    x = self._cycle(members, recycled, once)
+                    recycled = self._recycle(members[0], x)
+                if x.structure is not None:
+                    kept.append(x.structure.atoms[-1])
+                if progress:
+                    progress(cycle + 1, recycles + 1)
+                if last:
+                    break
+                if tolerance is not None and cycle:
+                    if change(kept[-2], kept[-1], x.mask) <= tolerance:
+                        break
+                kept = kept if trajectory else kept[-1:]
+                x = cast(Representations, None)  # the next cycle needs the room
+            outputs = {name: head(x) for name, head in self.heads.items()}
         return Prediction(
             members[0],
             outputs,
@@ -273,13 +311,16 @@ class Alphafold2(nn.Module):
         rows a sample drawn with `seed` is read (None: 256, with clusters all). `templates`:
         of `data.templates.read_template`, best first. `ensemble` and `tolerance` as in `predict`;
         so is `progress`, which is also called with (0, cycles) once the features are there.
-        Runs where the model is, in eval mode without gradients. `ValueError` for letters that are
+        Runs where the model is, in eval mode under `no_grad`: unlike those of `inference_mode` its
+        results may take part in gradients later. `ValueError` for letters that are
         no residue, `FloatingPointError` if the result is not finite.
         """
         device, was_training = next(self.parameters()).device, self.training
         asked = Asked(sequence, msa, list(templates), max_rows, seed)
         drawn = self.inputs.draw(asked, (recycles + 1) * ensemble)
-        samples = [Features.stack([each]).to(device) for each in drawn]
+        # what is drawn once for all cycles stays one
+        stacked = {id(each): Features.stack([each]).to(device) for each in drawn}
+        samples = [stacked[id(each)] for each in drawn]
         if progress:
             progress(0, recycles + 1)
         try:
@@ -301,8 +342,10 @@ class Alphafold2(nn.Module):
         """
         return predict_bytes(self, residues, rows, templates)
 
-    def _cycle(self, members: Sequence[Features], recycled: Recycled) -> Representations:
-        x = Representations.mean(self._represent(each, recycled) for each in members)
+    def _cycle(
+        self, members: Sequence[Features], recycled: Recycled, once: Once
+    ) -> Representations:
+        x = Representations.mean(self._represent(each, recycled, once) for each in members)
         if x.single is None or self.structure is None:
             return x
         features, start = members[0], None
@@ -315,8 +358,8 @@ class Alphafold2(nn.Module):
         given = (x.single, pair, x.mask, features.seq, start, features.residue_index)
         return replace(x, structure=self.structure(*given))
 
-    def _represent(self, features: Features, recycled: Recycled) -> Representations:
-        x = self.trunk.read_extra(self.inputs(features, recycled))
+    def _represent(self, features: Features, recycled: Recycled, once: Once) -> Representations:
+        x = self.trunk.read_extra(self.inputs(features, recycled, once))
         x = self.trunk(x)
         own = slice(features.msa.shape[1])  # rows made from templates have done their work
         x = replace(x, msa=x.msa[:, own], msa_mask=x.msa_mask[:, own])
@@ -339,16 +382,6 @@ class Alphafold2(nn.Module):
         return Recycled(x.pair.detach(), first, cbeta)
 
 
-def change(
-    before: Float[Tensor, "b n a 3"], after: Float[Tensor, "b n a 3"], mask: Bool[Tensor, "b n"]
-) -> float:
-    """The largest of the chains' root mean square changes of CA distances, angstrom."""
-    pairs = mask[:, :, None] & mask[:, None]
-    old, new = (torch.cdist(atoms[:, :, 1], atoms[:, :, 1]) for atoms in (before, after))
-    squares = ((new - old).square() * pairs).sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)
-    return float(squares.sqrt().max())
-
-
 class Logits(NamedTuple):
     """What the trunk alone predicts of each pair: distances, and angles if the model has them."""
 
@@ -362,32 +395,3 @@ class Logits(NamedTuple):
         """Picked from the outputs of the heads."""
         distance = outputs["distance"] if "distance" in outputs else outputs["distogram"]
         return cls(distance, *(outputs.get(name) for name in ("theta", "phi", "omega")))
-
-
-class SingleProjection(nn.Module):
-    """What is known of each residue alone: its row of the MSA and its diagonal pair.
-
-    Jumper et al. (2021) Suppl. Alg. 6 line 12 has the first; the second (option `from_pair` of
-    "single") also serves an MSA that is not aligned to the sequence.
-    """
-
-    def __init__(self, config: Alphafold2Config, from_pair: bool = True):
-        super().__init__()
-        width = config.structure_module_dim
-        self.from_msa = linear(config.width_msa, width)
-        self.from_pair = None
-        if from_pair:
-            self.from_pair = nn.Sequential(nn.LayerNorm(config.dim), linear(config.dim, width))
-
-    def forward(self, x: Streams) -> Float[Tensor, "b n d_single"]:
-        if self.from_pair is None:
-            require_aligned(x)
-        aligned = x.msa.shape[2] == x.pair.shape[1]
-        diagonal = torch.diagonal(x.pair, dim1=1, dim2=2).transpose(1, 2)
-        return self._project(diagonal, x.msa[:, 0] if aligned else None)
-
-    @float32  # the structure module reads it
-    def _project(self, diagonal: Tensor, first: Tensor | None) -> Tensor:
-        parts = [] if self.from_pair is None else [self.from_pair(diagonal)]
-        parts += [] if first is None else [self.from_msa(first)]
-        return torch.stack(parts).sum(0)

@@ -30,6 +30,8 @@ class Trunk(nn.Module):
     they computed. `ValueError` for a block that is not a list of updates.
     """
 
+    graphs = False  # whether blocks are CUDA graphs; written by `compile_blocks`
+
     def __init__(self, config: Alphafold2Config):
         super().__init__()
         self.extra = Stack(Evoformer.extra(config) for _ in range(config.extra_msa_depth))
@@ -65,10 +67,20 @@ class Trunk(nn.Module):
     def through(self, blocks: Stack, x: Streams) -> Streams:
         """All blocks; with `buckets` among masked zeros, which are cut off again."""
         if not self.buckets or not len(blocks):
-            return blocks(x)
+            return self.run(blocks, x)
         sizes = x.pair.shape[1], *x.msa.shape[1:3]
         rest = replace(x, extra=None, extra_mask=None)
-        return blocks(rest.padded(*map(bucket, sizes))).cropped(*sizes)
+        return self.run(blocks, rest.padded(*map(bucket, sizes))).cropped(*sizes)
+
+    def run(self, blocks: Stack, x: Streams) -> Streams:
+        """All blocks, also where they are CUDA graphs."""
+        if not self.graphs or torch.is_grad_enabled():
+            return blocks(x)
+        # Blocks write nothing in place, which would keep them out of graphs. What they return lies
+        # in the graphs' own memory until the next step begins.
+        torch.compiler.cudagraph_mark_step_begin()
+        x = blocks(replace(x, owned=False))
+        return replace(x, pair=x.pair.clone(), msa=x.msa.clone(), owned=True)
 
 
 def bucket(size: int) -> int:
@@ -202,11 +214,26 @@ class Context:
             yield
 
 
-def compile_blocks(trunk: Trunk, device: torch.device, lengths: bool = False) -> None:
+def compile_options(device: torch.device, lengths: bool, gradients: bool) -> dict[str, Any]:
+    """What `torch.compile` is told: CUDA graphs for predictions on a GPU.
+
+    A graph is a list of kernels that is recorded for one shape and started at once, which pays
+    where short chains make short kernels. Training keeps to single kernels, as activations that
+    wait for their backward pass would have to stay in the graphs' memory.
+    """
+    graphs = device.type == "cuda" and not gradients
+    options = {"dynamic": False if lengths else None}
+    return {**options, "mode": "reduce-overhead" if graphs else None}
+
+
+def compile_blocks(
+    trunk: Trunk, device: torch.device, lengths: bool = False, gradients: bool = False
+) -> None:
     """Have `torch.compile` make one program of each block.
 
     `lengths`: for chains of many lengths. They are padded to those of `bucket`; each of these has
-    a program of fixed shapes, which all its chains share. `ValueError` for a reversible trunk,
+    a program of fixed shapes, which all its chains share. `gradients`: to train; without them
+    blocks on a GPU become CUDA graphs, see `compile_options`. `ValueError` for a reversible trunk,
     whose blocks are taken apart, and where the compiler does not work; that is tried here, before
     a run begins.
     """
@@ -222,8 +249,10 @@ def compile_blocks(trunk: Trunk, device: torch.device, lengths: bool = False) ->
         dynamo = torch._dynamo.config
         dynamo.recompile_limit = max(dynamo.recompile_limit, MOST_PROGRAMS)
         dynamo.accumulated_recompile_limit = max(dynamo.accumulated_recompile_limit, MOST_PROGRAMS)
+    options = compile_options(device, lengths, gradients)
     for block in (*trunk.extra, *trunk.blocks):
-        block.compile(dynamic=False if lengths else None)
+        block.compile(**options)
+    trunk.graphs = options["mode"] is not None
 
 
 def programs() -> int:

@@ -1,14 +1,16 @@
 """Cycles, ensembles, and what a prediction keeps of them."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
-from kit import random_features
+from kit import random_features, scrambled
 
-from alphafold2_pytorch import Alphafold2
+from alphafold2_pytorch import Alphafold2, Runtime
 from alphafold2_pytorch.features import Features
-from alphafold2_pytorch.model import change
+from alphafold2_pytorch.inputs.recycling import change
+from alphafold2_pytorch.ops import set_runtime
 
 SMALL = {"dim": 8, "depth": 1, "heads": 2, "dim_head": 4, "num_embedds": 0}
 COORDS = {
@@ -124,3 +126,62 @@ def test_what_does_not_fit_is_refused(model, arguments, says):
 def test_a_list_of_another_length_is_refused(model):
     with pytest.raises(ValueError, match="read 4 batches, got 3"):
         model.predict([random_features(n=5, rows=2)] * 3, recycles=3)
+
+
+def test_what_features_alone_say_is_embedded_once(model):
+    templates = replace(random_features(n=9, rows=4, templates=2), msa=torch.zeros(1, 4, 9).long())
+    model = scrambled(Alphafold2(**SMALL, **COORDS | {"template_attn_depth": 1}))
+    asked, inputs = Counter(), model.inputs
+    for part in (inputs.relative_position, inputs.pair_tokens, inputs.msa_tokens):
+        part.register_forward_hook(lambda part, *_: asked.update([type(part).__name__]))
+    inputs.templates.layers[0].register_forward_hook(lambda *_: asked.update(["templates"]))
+    with torch.no_grad():
+        found = model.predict(templates, recycles=3)
+        assert asked == dict.fromkeys(asked, 1) and len(asked) == 4
+        equal = [replace(templates, seq=templates.seq.clone()) for _ in range(4)]
+        again = model.predict(equal, recycles=3)  # the same in other tensors
+        assert set(asked.values()) == {2}
+        set_runtime(model, Runtime(chunk_bytes=1))  # no room
+        anew = model.predict(templates, recycles=3)
+        assert set(asked.values()) == {6}
+    assert torch.equal(found.structure.atoms, again.structure.atoms)
+    torch.testing.assert_close(found.outputs["distogram"], anew.outputs["distogram"])
+    torch.testing.assert_close(found.structure.atoms, anew.structure.atoms, rtol=0, atol=1e-3)
+
+
+def test_what_differs_between_cycles_is_embedded_anew():
+    model = scrambled(Alphafold2(**SMALL, **COORDS))
+    one = random_features(n=9, rows=4)
+    samples, asked = [one, with_other_rows(one, 1), with_other_rows(one, 2)], Counter()
+    for part in (model.inputs.relative_position, model.inputs.msa_tokens):
+        part.register_forward_hook(lambda part, *_: asked.update([type(part).__name__]))
+    with torch.no_grad():
+        found = model.predict(samples, recycles=2)
+    assert asked == {"RelativePosition": 1, "MsaTokens": 3}
+    set_runtime(model, Runtime(chunk_bytes=1))
+    with torch.no_grad():
+        anew = model.predict(samples, recycles=2)
+    torch.testing.assert_close(found.structure.atoms, anew.structure.atoms, rtol=0, atol=1e-3)
+
+
+def test_gradients_are_those_of_the_last_cycle_whatever_was_kept():
+    model, features = scrambled(Alphafold2(**SMALL, **COORDS)), random_features(n=9, rows=4)
+    found = []
+    for chunk in (None, 1):
+        set_runtime(model, Runtime(chunk_bytes=chunk))
+        model.zero_grad()
+        model.predict(features, recycles=2).outputs["distogram"].square().mean().backward()
+        found.append([p.grad for p in model.inputs.parameters() if p.grad is not None])
+    assert len(found[0]) > 3
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
+
+
+def test_what_is_kept_is_not_changed_in_place():
+    """An MSA that is not aligned is not copied on its way into the trunk by recycling."""
+    model = scrambled(Alphafold2(**SMALL, template_attn_depth=0))
+    features = random_features(n=9, rows=4, columns=7)
+    with torch.no_grad():
+        found = model.predict(features, recycles=2).outputs["distogram"]
+        set_runtime(model, Runtime(chunk_bytes=1))
+        anew = model.predict(features, recycles=2).outputs["distogram"]
+    torch.testing.assert_close(found, anew)

@@ -1,9 +1,5 @@
 """Where a command runs, and how much memory there is."""
 
-import os
-from pathlib import Path
-
-GROUP = Path("/sys/fs/cgroup")  # a container's own limit, below what the machine has
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -21,39 +17,10 @@ def choose_device(name: str) -> str:
 
 def free_memory(device: str) -> int | None:
     """Bytes that can still be had on a device; None where the system does not tell."""
+    import torch
+
+    from alphafold2_pytorch.ops import pieces
+
     if device == "cuda":
-        import torch
-
-        torch.cuda.empty_cache()  # what torch keeps for itself would not count as free
-        return torch.cuda.mem_get_info()[0]
-    found = [each for each in (machine_memory(), group_memory()) if each is not None]
-    return min(found, default=None)
-
-
-def machine_memory() -> int | None:
-    """What Linux says is available; elsewhere all the machine has, if it tells."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def group_memory() -> int | None:
-    """What the container's limit leaves (cgroup version 2), None without a limit."""
-    try:
-        limit = (GROUP / "memory.max").read_text().strip()
-        used = int((GROUP / "memory.current").read_text())
-        files = (GROUP / "memory.stat").read_text().split()
-    except (OSError, ValueError):
-        return None
-    if limit == "max":
-        return None
-    # cached file pages are given up when a program asks for memory
-    cached = int(files[files.index("inactive_file") + 1]) if "inactive_file" in files else 0
-    return max(0, int(limit) - used + cached)
+        torch.cuda.empty_cache()  # what an attempt before this one left
+    return pieces.free_memory(torch.device(device))

@@ -183,9 +183,11 @@ class Models:
 
     def chunk_bytes(self, path: Path | None) -> int:
         """How large temporaries may get, about; see `Runtime`."""
-        from alphafold2_pytorch.config import Runtime
+        import torch
 
-        return self.chunks.get(path, Runtime().chunk_bytes)
+        from alphafold2_pytorch.ops.pieces import choose_piece
+
+        return self.chunks.get(path) or choose_piece(torch.device(self.device))
 
     def cut(self, path: Path | None, chunk_bytes: int) -> None:
         """Let a model compute in pieces of this size, now and when it is loaded again."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from alphafold2_pytorch.data.parse.records import Template
 
-LEAST_CHUNK = 16 * 2**20  # bytes; smaller pieces save little beside what is held anyway
+LEAST_CHUNK = 2**20  # bytes; smaller pieces save little beside what is held anyway
 MIB = 2**20
 
 

@@ -1,5 +1,6 @@
 """What a head has to offer, and the sum of their losses."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Literal, cast
@@ -106,14 +107,32 @@ def total_loss(
 
     `FloatingPointError` names a part that is not finite.
     """
+    total, parts = summed_loss(heads, prediction, truth)
+    values = torch.stack([torch.zeros(()).to(total), *parts.values()]).tolist()[1:]
+    refuse_not_finite(dict(zip(parts, values, strict=True)))
+    return total, {part: value for (_, part), value in parts.items()}
+
+
+def summed_loss(
+    heads: nn.ModuleDict, prediction: Prediction, truth: Targets
+) -> tuple[Float[Tensor, ""], dict[tuple[str, str], Tensor]]:
+    """`total_loss`, with the parts by head and name, and without a look at what came out.
+
+    So nothing waits for a GPU: `refuse_not_finite` has to be told the values, once they are known.
+    """
     total = torch.zeros((), device=truth.positions.device)
-    parts: dict[str, Tensor] = {}
+    parts: dict[tuple[str, str], Tensor] = {}
     for name, module in heads.items():
         head = cast(Head, module)
         each = head.loss(prediction.outputs[name], truth, prediction.structure)
         for part, value in each.items():
-            if not torch.isfinite(value):
-                raise FloatingPointError(f"the loss {part!r} of head {name!r} is {value.item()}")
             total = total + head.share * value
-            parts[part] = value.detach()
+            parts[name, part] = value.detach()
     return total, parts
+
+
+def refuse_not_finite(values: Mapping[tuple[str, str], float]) -> None:
+    """`FloatingPointError` names the first part of a loss, by head and name, that is not finite."""
+    for (head, part), value in values.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss {part!r} of head {head!r} is {value}")

@@ -24,6 +24,7 @@ from alphafold2_pytorch.ops.runtime import Rows
 from alphafold2_pytorch.streams import Streams
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
+FIELDS = ("template_seq", "template_atoms", "template_atom_mask", "template_exists", "mask")
 CHANNELS, BINS = 88, 39
 FIRST = [ATOM37_NAMES.index(name) for name in ("N", "CA", "C", "O", "CB")]  # as atom14 begins
 
@@ -94,21 +95,27 @@ class AtomTemplates(nn.Module):
     def forward(
         self, pair: Float[Tensor, "b n n d"], pair_mask: Bool[Tensor, "b n n"], found: Templates
     ) -> Float[Tensor, "b n n d"]:
-        seq, atoms, known, exists = found
+        return self.attention(pair, self.maps(pair_mask, found), found.exists)
+
+    def maps(
+        self, pair_mask: Bool[Tensor, "b n n"], found: Templates
+    ) -> Float[Tensor, "b t n n d_map"]:
+        """Those of all templates; nothing of the pair representation is in them."""
+        seq, atoms, known, _ = found
         mask = pair_mask[:, None].expand(-1, seq.shape[1], -1, -1)
 
-        def maps(start: int, stop: int) -> Tensor:
+        def several(start: int, stop: int) -> Tensor:
             def some(x: Tensor) -> Tensor:
                 return x[:, start:stop].flatten(0, 1)
 
-            flat = self.maps(some(seq), some(atoms), some(known), some(mask))
+            flat = self.of_each(some(seq), some(atoms), some(known), some(mask))
             return flat.unflatten(0, (len(seq), stop - start))
 
         # in memory at once as many as a chunk holds: of a long chain one
         bytes_each = 4 * pair_mask.numel() * (2 * CHANNELS + 4 * self.dim)
-        return self.attention(pair, self.rows.chunked(maps, seq.shape[1], bytes_each, 1), exists)
+        return self.rows.chunked(several, seq.shape[1], bytes_each, 1)
 
-    def maps(
+    def of_each(
         self,
         seq: Int[Tensor, "b n"],
         atoms: Float[Tensor, "b n 37 3"],

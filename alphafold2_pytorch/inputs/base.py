@@ -9,6 +9,7 @@ from torch import nn
 from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.data.parse.records import Template
 from alphafold2_pytorch.features import Features
+from alphafold2_pytorch.inputs.once import EACH_TIME, Once
 from alphafold2_pytorch.inputs.recycling import RecyclingEmbedding
 from alphafold2_pytorch.inputs.relpos import RelativePosition
 from alphafold2_pytorch.registry import Registry
@@ -44,8 +45,8 @@ class InputEmbedding(nn.Module, ABC):
         self.recycling = RecyclingEmbedding(config.dim, config.width_msa, config.predict_coords)
 
     @abstractmethod
-    def forward(self, features: Features, recycled: Recycled) -> Streams:
-        """`ValueError` names features that are missing."""
+    def forward(self, features: Features, recycled: Recycled, once: Once = EACH_TIME) -> Streams:
+        """What `once` keeps is of the features alone. `ValueError` names those that are missing."""
 
     @abstractmethod
     def draw(self, asked: Asked, samples: int) -> list[Features]:

@@ -11,9 +11,10 @@ from alphafold2_pytorch.data.clusters import ClusterSettings
 from alphafold2_pytorch.data.featurize import featurize_clusters, read_msas, sample_rows
 from alphafold2_pytorch.features import Features
 from alphafold2_pytorch.inputs import channels
-from alphafold2_pytorch.inputs.atom_templates import AtomTemplates, Templates
+from alphafold2_pytorch.inputs.atom_templates import FIELDS, AtomTemplates, Templates
 from alphafold2_pytorch.inputs.base import INPUTS, SEQUENCE, Asked, InputEmbedding
 from alphafold2_pytorch.inputs.embeds import kept
+from alphafold2_pytorch.inputs.once import EACH_TIME, Once
 from alphafold2_pytorch.inputs.template_torsions import TemplateTorsions
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.ops.runtime import Rows
@@ -22,6 +23,7 @@ from alphafold2_pytorch.typing import Float, Tensor
 
 CLUSTERS = ("msa_profile", "deletion_mean")
 EXTRA = ("extra_msa", "extra_deletions", "extra_msa_mask")
+OF_PAIR = ("seq", "residue_index", "mask")  # fields that pairs are made of
 TEMPLATES = ("template_seq", "template_atoms", "template_atom_mask", "template_exists")
 
 
@@ -59,13 +61,13 @@ class ClusterInputs(InputEmbedding):
                 self.torsions = TemplateTorsions(dim_msa, undefined)
             self.templates = AtomTemplates.from_config(config, **options)
 
-    def forward(self, features: Features, recycled: Recycled) -> Streams:
+    def forward(self, features: Features, recycled: Recycled, once: Once = EACH_TIME) -> Streams:
         refuse_missing(features, extra=self.extra_msa is not None)
         target, like = channels.target_channels(features.seq), self.msa.weight
         of_cluster = (features.tensors[name] for name in CLUSTERS)
         msa = channels.cluster_channels(features.msa, features.deletions, *of_cluster)
         target, msa = kept(target, features.mask, like), kept(msa, features.msa_mask, like)
-        return self.embed(target, msa, features, recycled)
+        return self.embed(target, msa, features, recycled, once)
 
     def draw(self, asked: Asked, samples: int) -> list[Features]:
         """Each sample draws and masks cluster centres anew; with `max_rows` of the same rows."""
@@ -81,19 +83,30 @@ class ClusterInputs(InputEmbedding):
         msa: Float[Tensor, "b s n 49"],
         features: Features,
         recycled: Recycled,
+        once: Once = EACH_TIME,
     ) -> Streams:
-        """From channels of the query and of the clusters; the rest is read from `features`."""
+        """From channels of the query and of the clusters; the rest is read from `features`.
+
+        The MSA is not left to `once`: to embed it anew takes less than to hold it costs.
+        """
+
+        def of_query() -> Tensor:
+            pair = self.left(target)[:, :, None] + self.right(target)[:, None]
+            return pair + self.relative_position(features.residue_index)
+
         pair_mask = features.mask[:, :, None] & features.mask[:, None, :]
-        pair = self.left(target)[:, :, None] + self.right(target)[:, None]
-        pair = pair + self.recycling.pair(recycled)
-        pair = pair + self.relative_position(features.residue_index)
+        found, templates = Templates.of(features), self.templates
+        maps: Tensor | None = None
+        if found is not None and templates is not None:  # first, as they save most
+            maps = once("templates", FIELDS, lambda: templates.maps(pair_mask, found))
+        pair = once("pair", OF_PAIR, of_query) + self.recycling.pair(recycled)
+        if found is not None and templates is not None and maps is not None:
+            pair = pair + templates.attention(pair, maps, found.exists)
+            del maps
         rows, mask = self.msa(msa) + self.target_msa(target)[:, None], features.msa_mask
         rows = self.recycling.onto_first_row(rows, recycled)
-        found = Templates.of(features)
-        if found is not None and self.templates is not None:
-            pair = pair + self.templates(pair, pair_mask, found)
-        if found is not None and self.torsions is not None:
-            more, where = self.torsions(found)
+        if found is not None and (torsions := self.torsions) is not None:
+            more, where = once("torsions", FIELDS, lambda: torsions(found))
             rows, mask = torch.cat([rows, more.to(rows.dtype)], 1), torch.cat([mask, where], 1)
         x = Streams(pair, rows, pair_mask, mask, owned=True)
         return x if self.extra_msa is None else self._with_extra(x, features, self.extra_msa)

@@ -8,11 +8,15 @@ from alphafold2_pytorch.data.templates import alpha_templates
 from alphafold2_pytorch.features import Features
 from alphafold2_pytorch.inputs.base import INPUTS, SEQUENCE, Asked, InputEmbedding
 from alphafold2_pytorch.inputs.embeds import MsaEmbeds, PairEmbeds
-from alphafold2_pytorch.inputs.templates import TemplateEmbedding
+from alphafold2_pytorch.inputs.once import EACH_TIME, Once
+from alphafold2_pytorch.inputs.templates import FIELDS, TemplateEmbedding
 from alphafold2_pytorch.inputs.tokens import MsaTokens, PairTokens
 from alphafold2_pytorch.streams import Recycled, Streams
+from alphafold2_pytorch.typing import Float, Tensor
 
 MAX_ROWS = 256  # of an alignment; more are sampled
+OF_PAIR = ("seq", "residue_index", "mask", "embeds")  # fields that pairs, and MSA, are made of
+OF_MSA = ("seq", "mask", "msa", "deletions", "msa_mask", "embeds", "msa_embeds")
 
 
 @INPUTS.register("tokens")
@@ -44,22 +48,35 @@ class TokenInputs(InputEmbedding):
             TemplateEmbedding.from_config(config) if config.template_attn_depth else None
         )
 
-    def forward(self, features: Features, recycled: Recycled) -> Streams:
+    def forward(self, features: Features, recycled: Recycled, once: Once = EACH_TIME) -> Streams:
+        coords, templates = features.template_coords, self.templates
+        found: tuple[Tensor, ...] = ()
+        if templates is not None and coords is not None and coords.shape[1]:
+            # first, as they save most
+            found = once("templates", FIELDS, lambda: templates.maps(features))
+        pair = once("pair", OF_PAIR, lambda: self._pair(features))
+        pair = pair + self.recycling.pair(recycled)
+        if templates is not None and found:
+            pair = pair + templates.over_templates(pair, *found)
+            del found
+        msa = once("msa", OF_MSA, lambda: self._msa(features))
+        msa = self.recycling.onto_first_row(msa, recycled)
+        pair_mask = features.mask[:, :, None] & features.mask[:, None, :]
+        return Streams(pair, msa, pair_mask, features.msa_mask, owned=True)
+
+    def _pair(self, features: Features) -> Float[Tensor, "b n n d"]:
         pair = self.relative_position(features.residue_index)
         if self.pair_tokens is not None:
             pair = self.pair_tokens(features) + pair
         if self.pair_embeds is not None and features.embeds is not None:
             pair = pair + self.pair_embeds(features.embeds, features.mask)
-        pair = pair + self.recycling.pair(recycled)
-        coords = features.template_coords
-        if self.templates is not None and coords is not None and coords.shape[1]:
-            pair = pair + self.templates(pair, features)
+        return pair
+
+    def _msa(self, features: Features) -> Float[Tensor, "b s m d_msa"]:
         msa = self.msa_tokens(features)
         if self.msa_embeds is not None and (embeds := self.msa_embeds(features)) is not None:
             msa = msa + embeds
-        msa = self.recycling.onto_first_row(msa, recycled)
-        pair_mask = features.mask[:, :, None] & features.mask[:, None, :]
-        return Streams(pair, msa, pair_mask, features.msa_mask, owned=True)
+        return msa
 
     def draw(self, asked: Asked, samples: int) -> list[Features]:
         """The same for every cycle; of a template CA and the direction to C."""

@@ -6,7 +6,7 @@ from torch import nn
 from alphafold2_pytorch.geometry.atoms import distance_bins
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.streams import Recycled
-from alphafold2_pytorch.typing import Float, Tensor
+from alphafold2_pytorch.typing import Bool, Float, Tensor
 
 
 class RecyclingEmbedding(nn.Module):
@@ -31,8 +31,18 @@ class RecyclingEmbedding(nn.Module):
     def onto_first_row(
         self, msa: Float[Tensor, "b s m d_msa"], recycled: Recycled
     ) -> Float[Tensor, "b s m d_msa"]:
-        """The MSA with the last first row, normed, added to its first row."""
+        """A new MSA, with the last first row, normed, added to its first row."""
         if recycled.msa_first is None:
-            return msa
+            return msa.clone()
         first = msa[:, :1] + self.norm_msa(recycled.msa_first)[:, None]
         return torch.cat([first, msa[:, 1:]], dim=1)
+
+
+def change(
+    before: Float[Tensor, "b n a 3"], after: Float[Tensor, "b n a 3"], mask: Bool[Tensor, "b n"]
+) -> float:
+    """The largest of the chains' root mean square changes of CA distances, angstrom."""
+    pairs = mask[:, :, None] & mask[:, None]
+    old, new = (torch.cdist(atoms[:, :, 1], atoms[:, :, 1]) for atoms in (before, after))
+    squares = ((new - old).square() * pairs).sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)
+    return float(squares.sqrt().max())

@@ -12,6 +12,7 @@ from alphafold2_pytorch.layers.transition import Transition
 from alphafold2_pytorch.ops import Attend
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
+FIELDS = ("template_coords", "template_sidechains", "template_seq", "template_mask", "mask")
 FIRST, SPACING, KNOTS = 2.0, 0.5, 37  # angstrom: 2 to 20
 
 
@@ -59,13 +60,19 @@ class TemplateEmbedding(nn.Module):
     def forward(
         self, pair: Float[Tensor, "b n n d"], features: Features
     ) -> Float[Tensor, "b n n d"]:
-        maps, mask = self._maps(features)
+        return self.over_templates(pair, *self.maps(features))
+
+    def maps(
+        self, features: Features
+    ) -> tuple[Float[Tensor, "b t n n d"], Bool[Tensor, "b t n n"]]:
+        """What each template says of each pair, and where it says anything."""
+        maps, mask = self._first(features)
         maps, flat = rearrange(maps, "b t i j d -> (b t) i j d"), mask.flatten(0, 1)
         for layer in self.layers:
             maps = layer(maps, flat)
-        return self.over_templates(pair, maps.unflatten(0, mask.shape[:2]), mask)
+        return maps.unflatten(0, mask.shape[:2]), mask
 
-    def _maps(
+    def _first(
         self, features: Features
     ) -> tuple[Float[Tensor, "b t n n d"], Bool[Tensor, "b t n n"]]:
         coords, vectors = features.template_coords, features.template_sidechains

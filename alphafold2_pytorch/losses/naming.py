@@ -2,8 +2,11 @@
 
 import torch
 
+from alphafold2_pytorch.chem.residues import ATOM14_AMBIGUOUS
 from alphafold2_pytorch.geometry.precision import float32
 from alphafold2_pytorch.typing import Bool, Float, Tensor
+
+MOST = int(ATOM14_AMBIGUOUS.sum(-1).max())  # of a residue's atoms
 
 
 @torch.no_grad()
@@ -19,10 +22,10 @@ def rename_ambiguous(
     """The true atoms under the naming that fits `predicted` better, residue by residue.
 
     `alternative` is the truth with the two sides of each symmetric group swapped (Asp, Glu, Phe,
-    Tyr) and `ambiguous` marks the atoms that this moves. Compared are their distances to all atoms
-    that have one name only, so no superposition is needed. Returns positions, which of them are
-    known, and which residues were swapped; a tie keeps the naming of `true`. Has no gradient.
-    Jumper et al. (2021) Suppl. Alg. 26.
+    Tyr) and `ambiguous` marks the atoms that this moves, at most four of a residue. Compared are
+    their distances to all atoms that have one name only, so no superposition is needed. Returns
+    positions, which of them are known, and which residues were swapped; a tie keeps the naming of
+    `true`. Has no gradient. Jumper et al. (2021) Suppl. Alg. 26.
     """
     shape = mask.shape
     predicted, true, alternative = (
@@ -31,21 +34,22 @@ def rename_ambiguous(
     mask, alternative_mask, ambiguous = (
         each.reshape(-1, *shape[-2:]) for each in (mask, alternative_mask, ambiguous)
     )
-    batch, residue, atom = ambiguous.nonzero(as_tuple=True)
-    fixed = (mask & ~ambiguous).flatten(1)[batch]  # each moving atom against all that stay
+    # as many of every residue as any can have: to count them would wait for the device
+    moving = ambiguous.int().argsort(dim=-1, descending=True, stable=True)[..., :MOST]
+    moves = ambiguous.take_along_dim(moving, -1)
+    fixed = (mask & ~ambiguous).flatten(1)[:, None]  # each moving atom against all that stay
 
     def to_fixed(points: Tensor, others: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(
-            points[batch, residue, atom][:, None] - others.flatten(1, 2)[batch], dim=-1
-        )
+        some = points.take_along_dim(moving[..., None], -2).flatten(1, 2)
+        mode = "donot_use_mm_for_euclid_dist"
+        return torch.cdist(some, others.flatten(1, 2), compute_mode=mode)
 
     wanted = to_fixed(predicted, predicted)
     errors = []
     for points, known in ((true, mask), (alternative, alternative_mask)):
-        counted = fixed & known[batch, residue, atom][:, None]
+        counted = (known.take_along_dim(moving, -1) & moves).flatten(1)[..., None] & fixed
         error = (to_fixed(points, true) - wanted).abs().masked_fill(~counted, 0.0).sum(-1)
-        empty = error.new_zeros(mask.shape[:2])
-        errors.append(empty.index_put((batch, residue), error, accumulate=True))
+        errors.append(error.unflatten(-1, (-1, moving.shape[-1])).sum(-1))
     swapped = errors[1] < errors[0]
     positions = torch.where(swapped[..., None, None], alternative, true)
     known = torch.where(swapped[..., None], alternative_mask, mask)

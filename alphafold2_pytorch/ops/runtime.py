@@ -8,12 +8,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from alphafold2_pytorch.config import Runtime
+from alphafold2_pytorch.ops.pieces import MOST
 from alphafold2_pytorch.typing import Tensor
 
-# Of the temporaries of a piece that is computed again. A tensor of more than 32 MiB comes from the
-# system page by page each time one is made, which takes as long as many a product that fills it.
-KEPT_BYTES = 8 * 2**20
-
+# Of the temporaries of a piece that is computed again: twice as much, as each also costs a call.
+KEPT_BYTES = 2 * MOST["cpu"]
 
 # The operation, the name of what it runs, on what, and of each other choice why it does not run.
 Listener = Callable[["Operation", str, Tensor, dict[str, str]], None]
@@ -32,7 +31,7 @@ class Operation(nn.Module):
 
     def piece(self, bytes_each: int) -> int:
         """How long a piece of something is, without gradients."""
-        return max(1, self.runtime.chunk_bytes // max(bytes_each, 1))
+        return max(1, (self.runtime.chunk_bytes or MOST["cpu"]) // max(bytes_each, 1))
 
     def chunked(
         self, run: Callable[[int, int], Tensor], length: int, bytes_each: int, dim: int

@@ -22,9 +22,12 @@ class MovingAverage:
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after `step` steps; buffers, such as projections, are copied."""
         keep = min(self.decay, (1 + step) / (10 + step))
+        means, weights = [], []
         for name, value in model.state_dict().items():
             mean, new = own_shard(self.state[name]), own_shard(value)
             if name in self.averaged:
-                mean.lerp_(new, 1 - keep)
+                means.append(mean)
+                weights.append(new)
             else:
                 mean.copy_(new)
+        torch._foreach_lerp_(means, weights, 1 - keep)

@@ -15,7 +15,7 @@ import torch
 from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.data.collate import Batch, Example
 from alphafold2_pytorch.data.parse.files import sha256
-from alphafold2_pytorch.heads import total_loss
+from alphafold2_pytorch.heads import refuse_not_finite, summed_loss, total_loss
 from alphafold2_pytorch.layers.linear_attention import redraw_projections
 from alphafold2_pytorch.train.checkpoint import Checkpoint, gather, restore, save_checkpoint
 from alphafold2_pytorch.train.config import TrainConfig
@@ -56,7 +56,7 @@ class Run:
         self.model = build_model(config, weights).to(self.device)
         self.validator = Validator(self.model, config, data) if config.validate_every else None
         if config.compile:
-            compile_blocks(self.model.trunk, self.device)
+            compile_blocks(self.model.trunk, self.device, gradients=True)
         self.world.share(self.model)
         self.optimizer = make_optimizer(self.model, config)
         self.average = MovingAverage(self.model, config.ema_decay)
@@ -128,18 +128,20 @@ class Run:
         """Add one chain's gradient; its losses and norm, infinite where float16 overflowed."""
         torch.manual_seed(seed_of_step(self.config.seed, self.step, number))  # dropout
         [batch], recycles = example.parts, example.recycles
-        batch = batch.to(self.device)
+        self.model.check(batch.cycles)  # where a look at values does not wait for the device
+        residues, batch = batch.residues, batch.to(self.device)
         loss, parts = self.loss(batch, recycles)
         # Suppl. Sec. 1.9: long crops count more
-        weight = batch.residues**0.5 if self.config.length_weighted else 1.0
+        weight = residues**0.5 if self.config.length_weighted else 1.0
         (loss * weight * self.scale.value).backward()
-        norm = gradient.add(self.scale.value)
+        told = torch.stack([gradient.norm(), loss.detach(), *parts.values()])
+        norm, total, *values = told.tolist()  # here, and nowhere else, a step waits for the device
+        self.refuse(dict(zip(parts, values, strict=True)), batch)
+        norm = gradient.add(norm, self.scale.value)
         if not math.isfinite(norm) and self.scale.value == 1:
             raise self.blame(batch, recycles, norm)
-        losses = {name: float(value) for name, value in ({"loss": loss.detach()} | parts).items()}
-        residues = batch.residues
-        told = {"losses": losses, "grad_norm": norm, "residues": residues}
-        return told | {"ids": batch.ids}
+        losses = {"loss": total} | dict(zip((part for _, part in parts), values, strict=True))
+        return {"losses": losses, "grad_norm": norm, "residues": residues, "ids": batch.ids}
 
     def update(self, rate: float, parts: int) -> None:
         """Let the optimizer use the gradient, and the average follow."""
@@ -150,11 +152,16 @@ class Run:
         redraw_projections(self.model)
         self.average.update(self.model, self.step)
 
-    def loss(self, batch: Batch, recycles: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss on some chains and its parts; `FloatingPointError` says where it broke."""
-        prediction = self.predict(batch, recycles)
+    def loss(
+        self, batch: Batch, recycles: int
+    ) -> tuple[torch.Tensor, dict[tuple[str, str], torch.Tensor]]:
+        """The loss on some chains and its parts, finite or not."""
+        return summed_loss(self.model.heads, self.predict(batch, recycles), batch.targets)
+
+    def refuse(self, values: dict[tuple[str, str], float], batch: Batch) -> None:
+        """`FloatingPointError` where a part of the loss is not finite says where in the run."""
         try:
-            return total_loss(self.model.heads, prediction, batch.targets)
+            refuse_not_finite(values)
         except FloatingPointError as error:
             raise FloatingPointError(f"{self.place(batch)}: {error}") from None
 
@@ -163,7 +170,7 @@ class Run:
         kind = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
         dtype = kind[self.config.precision]
         with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
-            return self.model.predict(batch.features, recycles=recycles)
+            return self.model.predict_checked(batch.features, recycles)
 
     def place(self, batch: Batch) -> str:
         """Where in the run this is, for errors."""

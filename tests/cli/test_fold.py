@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cli_kit import names, refused, results_of
 
-from alphafold2_pytorch.cli import device, results
+from alphafold2_pytorch.cli import results
 from alphafold2_pytorch.data.parse.structure import read_structure
 
 EXAMPLES = Path(__file__).parents[2] / "examples/data"
@@ -179,17 +179,6 @@ def test_memory_is_compared_with_what_is_free(fold, write, monkeypatch):
     assert refused(fold(query), "5 residues", "0.0 GB are free", "about 0 residues")
     monkeypatch.setattr("alphafold2_pytorch.cli.prediction.free_memory", lambda device: None)
     assert fold(query).exit_code == 0
-
-
-def test_a_containers_limit_counts(monkeypatch, tmp_path):
-    monkeypatch.setattr(device, "GROUP", tmp_path)
-    assert device.group_memory() is None
-    (tmp_path / "memory.max").write_text("5000\n")
-    (tmp_path / "memory.current").write_text("3000\n")
-    (tmp_path / "memory.stat").write_text("anon 2000\ninactive_file 600\n")
-    assert device.group_memory() == device.free_memory("cpu") == 2600
-    (tmp_path / "memory.max").write_text("max\n")
-    assert device.group_memory() is None and device.free_memory("cpu") > 1_000_000
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_folding(fold, write):

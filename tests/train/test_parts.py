@@ -94,7 +94,7 @@ def test_each_part_is_clipped_before_the_mean():
     assert p.grad is None
     for gradient in ([30.0, 40.0], [0.3, 0.4]):
         p.grad = torch.tensor(gradient)
-        norm = total.add()
+        norm = total.add(total.norm().item())
     assert norm == pytest.approx(0.5) and p.grad is None
     total.write()
     torch.testing.assert_close(p.grad, torch.tensor([0.45, 0.6]))
@@ -104,7 +104,7 @@ def test_gradient_that_is_not_finite_is_told_and_left_out():
     p = nn.Parameter(torch.zeros(2))
     total = ClippedSum([p], clip=1.0, parts=1)
     p.grad = torch.tensor([math.nan, 1.0])
-    assert math.isnan(total.add()) and p.grad is None
+    assert math.isnan(total.add(total.norm().item())) and p.grad is None
     assert torch.equal(total.sums[0], torch.zeros(2))
 
 
@@ -112,7 +112,7 @@ def test_scale_of_the_loss_is_taken_off_before_the_clipping():
     p = nn.Parameter(torch.zeros(2))
     total = ClippedSum([p], clip=1.0, parts=1)
     p.grad = 1024 * torch.tensor([0.3, 0.4])
-    assert total.add(1024.0) == pytest.approx(0.5)
+    assert total.add(total.norm().item(), 1024.0) == pytest.approx(0.5)
     total.write()
     torch.testing.assert_close(p.grad, torch.tensor([0.3, 0.4]))
 
@@ -143,6 +143,24 @@ def test_biases_and_norms_do_not_decay():
     groups = make_optimizer(model, TrainConfig(weight_decay=0.5)).param_groups
     assert [len(g["params"]) for g in groups] == [1, 3]
     assert [g["weight_decay"] for g in groups] == [0.5, 0.0]
+
+
+def test_the_fused_optimizer_steps_as_the_plain_one():
+    torch.manual_seed(0)
+    models = [nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    fused, plain = (make_optimizer(each, TrainConfig(weight_decay=0.1)) for each in models)
+    for group in plain.param_groups:
+        group |= {"fused": False, "foreach": False}
+    assert all(group["fused"] for group in fused.param_groups)
+    for _ in range(30):
+        x = torch.randn(5, 3)
+        for model, optimizer in zip(models, (fused, plain), strict=True):
+            model.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+    for one, other in zip(*(each.parameters() for each in models), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_average_follows_and_settles_at_its_decay():
