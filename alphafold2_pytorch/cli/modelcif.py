@@ -18,10 +18,10 @@ def write_modelcif(path: Path, result: Result, weights: Weights, letters: str) -
     more than `MOST_PAE_RESIDUES`. Raises `ImportError` naming the extra without `modelcif`.
     """
     try:
-        import modelcif  # type: ignore[import-untyped]
-        import modelcif.dumper  # type: ignore[import-untyped]
-        import modelcif.model  # type: ignore[import-untyped]
-        import modelcif.protocol  # type: ignore[import-untyped]
+        import modelcif
+        import modelcif.dumper
+        import modelcif.model
+        import modelcif.protocol
     except ImportError:
         raise ImportError(
             "ModelCIF needs modelcif: pip install 'alphafold2-pytorch[report]'"
@@ -76,7 +76,7 @@ def software(weights: Weights) -> Any:
 
 def metrics(result: Result, chain: Any, made_by: Any) -> list[Any]:
     """Scores of the model, of its residues and of their pairs."""
-    import modelcif.qa_metric as qa  # type: ignore[import-untyped]
+    import modelcif.qa_metric as qa
 
     def kind(name: str, about: str, *bases: type) -> type:
         return type(name, bases, {"__doc__": about, "software": made_by})

@@ -48,7 +48,7 @@ def together(x: Float[Tensor, "*b d"], *layers: nn.Module) -> tuple[Tensor, ...]
     own = [each for each in layers if type(each) is Linear]
     if len(own) < len(layers):
         return tuple(each(x) for each in layers)
-    weight, named = torch.cat([each.weight for each in own]), own[0].runtime.linear
+    weight, named = torch.cat([*(each.weight for each in own)]), own[0].runtime.linear
     zero = weight.new_zeros(())
     biases = [zero.expand(each.out_features) if each.bias is None else each.bias for each in own]
     name = choose(x, weight, named)

@@ -30,7 +30,7 @@ class CuEquivariance:
 
     @staticmethod
     def run(q, k, v, bias, mask, dropout):
-        from cuequivariance_torch import triangle_attention  # type: ignore[import-not-found, unused-ignore]
+        from cuequivariance_torch import triangle_attention
 
         b, _, h, n, _ = q.shape
         if bias is None:  # it asks for one

@@ -35,7 +35,7 @@ class DeepSpeed:
 
     @staticmethod
     def run(q, k, v, bias, mask, dropout):
-        from deepspeed.ops import deepspeed4science  # type: ignore[import-not-found, unused-ignore]
+        from deepspeed.ops import deepspeed4science
 
         keys = None if mask is None else key_bias(mask, q)
         pairs = None if bias is None else bias[:, None].to(q.dtype)

@@ -10,8 +10,8 @@ are float32; what enters a dot product has the dtype of the queries. Offsets are
 
 from typing import no_type_check
 
-import triton  # type: ignore[import-not-found,unused-ignore]
-import triton.language as tl  # type: ignore[import-not-found,unused-ignore]
+import triton
+import triton.language as tl
 
 from alphafold2_pytorch.ops.kernels.dot_kernels import dot
 

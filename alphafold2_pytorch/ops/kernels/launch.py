@@ -45,7 +45,7 @@ def precision(dtype: torch.dtype) -> str:
 
 def interpreted() -> bool:
     """Whether Triton was imported with `TRITON_INTERPRET=1`: kernels then run on the CPU."""
-    import triton  # type: ignore[import-not-found,unused-ignore]
+    import triton
 
     return triton.knobs.runtime.interpret
 

@@ -8,8 +8,8 @@ sides of triangles (and their gradients): side, batch, feature, i, j. Offsets ar
 
 from typing import no_type_check
 
-import triton  # type: ignore[import-not-found,unused-ignore]
-import triton.language as tl  # type: ignore[import-not-found,unused-ignore]
+import triton
+import triton.language as tl
 
 from alphafold2_pytorch.ops.kernels.dot_kernels import dot
 

@@ -26,7 +26,7 @@ class CuEquivariance:
 
     @staticmethod
     def run(pair, mask, outgoing, weights, rows):
-        import cuequivariance_torch  # type: ignore[import-not-found, unused-ignore]
+        import cuequivariance_torch
 
         w = weights
         return cuequivariance_torch.triangle_multiplicative_update(
