@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 from torch.nn.functional import pad
 
 from alphafold2_pytorch.features import Structure
@@ -21,6 +22,13 @@ class Streams:
     extra: Float[Tensor, "b x m d_extra"] | None = None  # MSA rows of which only pairs learn
     extra_mask: Bool[Tensor, "b x m"] | None = None
     owned: bool = False  # True: made by the model itself, so it may be overwritten
+
+    def mine(self, stream: str, step: nn.Module) -> Tensor | None:
+        """The stream itself where `step` may add its update to it, piece by piece: nobody else sees
+        it and no gradient is wanted. None: the step has to give its update out.
+        """
+        free = self.owned and not torch.is_grad_enabled() and not step.training
+        return getattr(self, stream) if free else None
 
     def add(self, stream: str, update: Tensor) -> "Streams":
         """The only way a stream changes; in place where nobody else can see it."""

@@ -26,13 +26,13 @@ def test_a_containers_limit_counts(monkeypatch, tmp_path, names):
 @pytest.mark.parametrize(
     ("kind", "free", "size"),
     [
-        ("cpu", None, 4),
-        ("cpu", 2**40, 4),
+        ("cpu", None, 8),
+        ("cpu", 2**40, 8),
         ("cpu", 48 * MIB, 2),
         ("cpu", 0, 1),
         ("cuda", 2**40, 256),
         ("cuda", 3000 * MIB, 128),
-        ("mps", 2**40, 4),
+        ("mps", 2**40, 8),
     ],
 )
 def test_pieces_are_smaller_where_less_is_free(monkeypatch, kind, free, size):

@@ -8,7 +8,7 @@ from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.rotary import Rotary
 from alphafold2_pytorch.ops import Attend, SparseAttend, TiedAttend
 from alphafold2_pytorch.ops.linear import together
-from alphafold2_pytorch.ops.runtime import Rows
+from alphafold2_pytorch.ops.runtime import Rows, added
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
 
@@ -50,17 +50,21 @@ class GatedAttention(nn.Module):
         bias: Float[Tensor, "b h n m"] | None = None,
         context: Float[Tensor, "b r m d"] | None = None,
         norm: nn.Module | None = None,
-    ) -> Float[Tensor, "b r n d"]:
-        """`norm` is applied to `x` first, of which then nothing as large has to be made."""
+        into: Float[Tensor, "b r n d"] | None = None,
+    ) -> Float[Tensor, "b r n d"] | None:
+        """`norm` is applied to `x` first, of which then nothing as large has to be made.
+
+        With `into`, the result is added to that, which may be `x`.
+        """
 
         def run(x: Tensor, mask: Tensor | None, context: Tensor | None) -> Tensor:
             x = x if norm is None else norm(x)
             return self._attended(x, x if context is None else context, mask, bias)
 
         if self.tied:
-            return run(x, mask, context)
+            return added(run(x, mask, context), into)
         dim, inner = self.widths  # of the norm and the result; of q, k, v, the gate and their value
-        return self.rows(run, x, 2 + 5 * inner / dim, mask, context)
+        return self.rows(run, x, 2 + 5 * inner / dim, mask, context, into=into)
 
     def _attended(
         self, x: Tensor, context: Tensor, mask: Tensor | None, bias: Tensor | None

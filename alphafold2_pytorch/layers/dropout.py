@@ -20,8 +20,9 @@ class SharedDropout(nn.Module):
             raise ValueError(f"axis must be 'rows' or 'columns', got {axis!r}")
         self.rate, self.axis = rate, 1 if axis == "rows" else 2
 
-    def forward(self, x: Float[Tensor, "b i j d"]) -> Float[Tensor, "b i j d"]:
-        if not self.training or self.rate == 0.0:
+    def forward(self, x: Float[Tensor, "b i j d"] | None) -> Float[Tensor, "b i j d"] | None:
+        """None, an update that is where it belongs already, stays None."""
+        if x is None or not self.training or self.rate == 0.0:
             return x
         shape = list(x.shape)
         shape[self.axis] = 1

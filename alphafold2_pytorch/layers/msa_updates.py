@@ -41,12 +41,13 @@ class MsaRowAttention(nn.Module):
         self.attention = GatedAttention(dim, heads, dim_head, attn_dropout, rotary, sparse, tied)
         self.dropout = SharedDropout(dropout, "rows")
 
-    def forward(self, x: Streams) -> Float[Tensor, "b s m d_msa"]:
+    def forward(self, x: Streams) -> Float[Tensor, "b s m d_msa"] | None:
         bias = None
         if self.bias is not None:
             require_aligned(x)
             bias = rearrange(self.bias(x.pair), "b i j h -> b h i j").contiguous()
-        return self.dropout(self.attention(x.msa, x.msa_mask, bias, norm=self.norm))
+        into = x.mine("msa", self)
+        return self.dropout(self.attention(x.msa, x.msa_mask, bias, norm=self.norm, into=into))
 
 
 class MsaColumnAttention(nn.Module):
@@ -59,9 +60,12 @@ class MsaColumnAttention(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.attention = GatedAttention(dim, heads, dim_head, attn_dropout)
 
-    def forward(self, x: Streams) -> Float[Tensor, "b s m d_msa"]:
+    def forward(self, x: Streams) -> Float[Tensor, "b s m d_msa"] | None:
         columns, mask = x.msa.transpose(1, 2), x.msa_mask.transpose(1, 2)
-        return self.attention(columns, mask, norm=self.norm).transpose(1, 2)
+        into = x.mine("msa", self)
+        into = into if into is None else into.transpose(1, 2)
+        update = self.attention(columns, mask, norm=self.norm, into=into)
+        return update if update is None else update.transpose(1, 2)
 
 
 class MsaColumnGlobalAttention(nn.Module):
@@ -91,8 +95,8 @@ class MsaTransition(nn.Module):
         super().__init__()
         self.transition = Transition(dim, widen, dropout)
 
-    def forward(self, x: Streams) -> Float[Tensor, "b s m d_msa"]:
-        return self.transition(x.msa)
+    def forward(self, x: Streams) -> Float[Tensor, "b s m d_msa"] | None:
+        return self.transition(x.msa, x.mine("msa", self))
 
 
 def require_aligned(x: Streams) -> None:

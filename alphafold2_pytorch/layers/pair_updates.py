@@ -34,7 +34,7 @@ class OuterProductMean(nn.Module):
         self.outer, self.rows = OuterProduct(), Rows()
         self.growth = 1 + 3 * 2 * dim_hidden / dim_msa
 
-    def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
+    def forward(self, x: Streams) -> Float[Tensor, "b n n d"] | None:
         require_aligned(x)
 
         def sides(msa: Tensor, mask: Tensor) -> Tensor:
@@ -42,7 +42,8 @@ class OuterProductMean(nn.Module):
             return torch.cat([self.left(msa), self.right(msa)], -1) * mask[..., None]
 
         left, right = self.rows(sides, x.msa, self.growth, x.msa_mask).chunk(2, -1)
-        return self.outer(left, right, x.msa_mask, self.out.weight, self.out.bias)
+        into = x.mine("pair", self)
+        return self.outer(left, right, x.msa_mask, self.out.weight, self.out.bias, into=into)
 
 
 class TriangleMultiplication(nn.Module):
@@ -65,10 +66,11 @@ class TriangleMultiplication(nn.Module):
         self.gate = linear(dim, dim, role="gate")
         self.update, self.dropout = TriangleUpdate(), SharedDropout(dropout, "rows")
 
-    def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
+    def forward(self, x: Streams) -> Float[Tensor, "b n n d"] | None:
         layers = (self.norm, self.edges, self.edge_gates, self.norm_out, self.out, self.gate)
         weights = TriangleWeights(*chain.from_iterable((each.weight, each.bias) for each in layers))
-        return self.dropout(self.update(x.pair, x.pair_mask, self.outgoing, weights))
+        into = x.mine("pair", self)
+        return self.dropout(self.update(x.pair, x.pair_mask, self.outgoing, weights, into))
 
 
 class TriangleAttention(nn.Module):
@@ -95,19 +97,22 @@ class TriangleAttention(nn.Module):
         self.starting = starting
         self.norm = nn.LayerNorm(dim)
         self.bias = linear(dim, heads, bias=False) if biased else None
-        self.attention = GatedAttention(dim, heads, dim_head, attn_dropout)
+        self.attention, self.rows = GatedAttention(dim, heads, dim_head, attn_dropout), Rows()
         self.dropout = SharedDropout(dropout, "rows" if starting else "columns")
 
-    def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
-        pair, mask = x.pair, x.pair_mask
+    def forward(self, x: Streams) -> Float[Tensor, "b n n d"] | None:
+        pair, mask, into = x.pair, x.pair_mask, x.mine("pair", self)
         if not self.starting:
             pair, mask = pair.transpose(1, 2), mask.transpose(1, 2)
-        pair = self.norm(pair)  # after the transposition: it copies, and no projection has to
+            into = into if into is None else into.transpose(1, 2)
         bias = None
         if self.bias is not None:
-            bias = rearrange(self.bias(pair), "b i j h -> b h i j").contiguous()
-        update = self.attention(pair, mask, bias)
-        return self.dropout(update if self.starting else update.transpose(1, 2))
+            bias = self.rows(lambda pair: self.bias(self.norm(pair)), pair)
+            bias = rearrange(bias, "b i j h -> b h i j").contiguous()
+        update = self.attention(pair, mask, bias, norm=self.norm, into=into)
+        if update is None or self.starting:
+            return self.dropout(update)
+        return self.dropout(update.transpose(1, 2))
 
 
 class PairTransition(nn.Module):
@@ -119,5 +124,5 @@ class PairTransition(nn.Module):
         super().__init__()
         self.transition = Transition(dim, widen, dropout)
 
-    def forward(self, x: Streams) -> Float[Tensor, "b n n d"]:
-        return self.transition(x.pair)
+    def forward(self, x: Streams) -> Float[Tensor, "b n n d"] | None:
+        return self.transition(x.pair, x.mine("pair", self))

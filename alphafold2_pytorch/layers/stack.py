@@ -11,11 +11,13 @@ from alphafold2_pytorch.streams import Streams
 
 
 class Updates(nn.Module):
-    """Runs its children in order; each names the stream it `writes` and returns its update."""
+    """Runs its children in order; each names the stream it `writes` and returns its update, or
+    None if it has added that itself (`Streams.mine`)."""
 
     def forward(self, x: Streams) -> Streams:
         for step in self.children():
-            x = x.add(step.writes, step(x))  # type: ignore[arg-type]
+            update = step(x)
+            x = x if update is None else x.add(step.writes, update)  # type: ignore[arg-type]
         return x
 
 

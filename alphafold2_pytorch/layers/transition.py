@@ -18,8 +18,11 @@ class Transition(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.widen, self.rows = widen, Rows()
 
-    def forward(self, x: Float[Tensor, "b i j d"]) -> Float[Tensor, "b i j d"]:
-        return self.rows(self._update, x, 2 * self.widen)
+    def forward(
+        self, x: Float[Tensor, "b i j d"], into: Float[Tensor, "b i j d"] | None = None
+    ) -> Float[Tensor, "b i j d"] | None:
+        """The update, or None once it has been added to `into`."""
+        return self.rows(self._update, x, 2 * self.widen, into=into)
 
     def _update(self, x: Tensor) -> Tensor:
         return self.out(self.dropout(self.wide(self.norm(x), relu=True)))

@@ -9,4 +9,4 @@ def sigmoid_gate(value: Shaped[Tensor, "*d"], logits: Shaped[Tensor, "*d"]) -> S
     """value * sigmoid(logits); `logits` must be the caller's own, it may be overwritten."""
     if torch.is_grad_enabled():
         return value * logits.sigmoid()
-    return logits.sigmoid_().mul_(value)
+    return value * logits.sigmoid_()  # which is in one piece, as the layer after it wants it

@@ -16,7 +16,7 @@ from alphafold2_pytorch.typing import Float, Tensor
 
 BACKENDS = ("onednn", "torch")  # of these "auto" takes the first that does not refuse
 LEAST = 2**22  # multiplications; fewer take no longer than it takes to begin
-ROWS = 2048  # of a piece of the weight's gradient: what it reads stays in a CPU's cache
+ROWS = 512  # of a piece of the weight's gradient; in one sum its rounding would be twice MKL's
 
 
 class Linear(nn.Linear, Operation):
@@ -48,9 +48,12 @@ def together(x: Float[Tensor, "*b d"], *layers: nn.Module) -> tuple[Tensor, ...]
     own = [each for each in layers if type(each) is Linear]
     if len(own) < len(layers):
         return tuple(each(x) for each in layers)
-    weight, named = torch.cat([*(each.weight for each in own)]), own[0].runtime.linear
+    weight = torch.cat([each.weight for each in own])
+    named = own[0].runtime.linear
     zero = weight.new_zeros(())
-    biases = [zero.expand(each.out_features) if each.bias is None else each.bias for each in own]
+    biases: list[Tensor] = []
+    for each in own:
+        biases.append(zero.expand(each.out_features) if each.bias is None else each.bias)
     name = choose(x, weight, named)
     own[0].ran(name, x, lambda: reasons(x, weight, named, name))
     found = run(name, x, weight, torch.cat(biases), False)

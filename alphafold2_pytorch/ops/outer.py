@@ -25,7 +25,9 @@ class OuterProduct(Operation):
         weight: Float[Tensor, "o de"],
         bias: Float[Tensor, " o"],
         eps: float = 1e-3,
-    ) -> Float[Tensor, "b n n o"]:
+        into: Float[Tensor, "b n n o"] | None = None,
+    ) -> Float[Tensor, "b n n o"] | None:
+        """With `into`, the result is added to that."""
         b, s, n, d = left.shape
         e = right.shape[-1]
         # In float16 a sum over thousands of rows has no room. A power of two loses no digits.
@@ -45,8 +47,8 @@ class OuterProduct(Operation):
                 total = torch.bmm(part, columns).unflatten(2, (n, -1)) + bias
                 return total / rows_in_common[:, start:stop, :, None]
 
-            return self.chunked(
-                project_first, n, 2 * columns[:, 0].numel() * left.element_size(), 1
+            return self.added(
+                project_first, n, 2 * columns[:, 0].numel() * left.element_size(), 1, into
             )
         rows, columns = (x.permute(0, 2, 3, 1).contiguous() for x in (left, right))
         columns = columns.flatten(1, 2)
@@ -58,7 +60,7 @@ class OuterProduct(Operation):
             outer = rearrange(outer, "b (i d) (j e) -> b i j (d e)", d=d, e=e)
             return linear(outer, weight, bias) / rows_in_common[:, start:stop, :, None]
 
-        return self.chunked(run, n, 2 * b * d * n * e * left.element_size(), 1)
+        return self.added(run, n, 3 * b * d * n * e * left.element_size(), 1, into)
 
 
 def in_common(keep: Bool[Tensor, "b s n"]) -> Float[Tensor, "b n n"]:

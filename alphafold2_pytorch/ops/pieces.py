@@ -13,9 +13,9 @@ from torch import nn
 from alphafold2_pytorch.config import Runtime
 
 LEAST = 2**20  # bytes of a piece
-# Measured on a CPU: a piece of some MiB stays in its cache, and from 8 MiB on temporaries are given
-# back to the system and come from it again page by page. A GPU must be filled by a piece.
-MOST = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}
+# Measured on a CPU: a piece of some MiB stays in its cache, and larger temporaries are given back
+# to the system and come from it again page by page. A GPU must be filled by a piece.
+MOST = {"cpu": 8 * 2**20, "cuda": 256 * 2**20}
 SHARE = 16  # so many fit into what is free: what a prediction holds beside a piece is larger
 GROUP = Path("/sys/fs/cgroup")  # a container's own limit, below what the machine has
 # Files of a limit, of what is used, and of what it is used for, with the word there for cached

@@ -11,11 +11,19 @@ from alphafold2_pytorch.config import Runtime
 from alphafold2_pytorch.ops.pieces import MOST
 from alphafold2_pytorch.typing import Tensor
 
-# Of the temporaries of a piece that is computed again: twice as much, as each also costs a call.
-KEPT_BYTES = 2 * MOST["cpu"]
+# Of the temporaries of a piece that is computed again.
+KEPT_BYTES = MOST["cpu"]
 
 # The operation, the name of what it runs, on what, and of each other choice why it does not run.
 Listener = Callable[["Operation", str, Tensor, dict[str, str]], None]
+
+
+def added(update: Tensor, into: Tensor | None) -> Tensor | None:
+    """The update, or None once it has been added to `into`."""
+    if into is None:
+        return update
+    into += update
+    return None
 
 
 class Operation(nn.Module):
@@ -51,6 +59,23 @@ class Operation(nn.Module):
             out.narrow(dim, start, piece.shape[dim]).copy_(piece)
         return out
 
+    def added(
+        self,
+        run: Callable[[int, int], Tensor],
+        length: int,
+        bytes_each: int,
+        dim: int,
+        into: Tensor | None,
+    ) -> Tensor | None:
+        """`chunked`, or None once each piece has been added to its part of `into`."""
+        if into is None:
+            return self.chunked(run, length, bytes_each, dim)
+        size = self.piece(bytes_each)
+        for start in range(0, length, size):
+            stop = min(start + size, length)
+            into.narrow(dim, start, stop - start).add_(run(start, stop))
+        return None
+
 
 class Rows(Operation):
     """Apply a function that sees nothing of other rows to slices of the first spatial axis."""
@@ -62,9 +87,10 @@ class Rows(Operation):
         growth: int | float = 1,
         *more: Tensor | None,
         join: int = 1,
-    ) -> Tensor:
+        into: Tensor | None = None,
+    ) -> Tensor | None:
         """`run(x, *more)`, all of them cut alike where they are not None; `join`: the axis of its
-        result where pieces meet.
+        result where pieces meet; with `into`, each is added to its part of that, which may be `x`.
 
         `growth`: how many times larger than `x` the temporaries of `run` are together. On a CPU
         with gradients these are not kept: each piece is computed again in the backward pass.
@@ -76,7 +102,9 @@ class Rows(Operation):
         bytes_each = int(x[:, 0].numel() * x.element_size() * growth)
         size = max(1, KEPT_BYTES // max(bytes_each, 1))
         again = x.device.type == "cpu" and size < x.shape[1] and not torch.compiler.is_compiling()
-        if torch.is_grad_enabled() and again:
+        # pieces' gradients of weights are added up: of half weights that would round each time
+        exact = x.dtype in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu")
+        if torch.is_grad_enabled() and again and exact:
             count = -(-x.shape[1] // size)
             # `split`, because the gradient of a slice is as large as the whole
             parts = [[None] * count if t is None else t.split(size, 1) for t in (x, *more)]
@@ -86,7 +114,7 @@ class Rows(Operation):
             return torch.cat(done, join)
         cut = not torch.is_grad_enabled() and self.piece(bytes_each) < x.shape[1]
         self.ran(f"pieces of {self.piece(bytes_each)}" if cut else "in one piece", x)
-        return self.chunked(piece, x.shape[1], bytes_each, join)
+        return self.added(piece, x.shape[1], bytes_each, join, into)
 
 
 def set_runtime(model: nn.Module, runtime: Runtime) -> None:

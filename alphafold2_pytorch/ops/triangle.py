@@ -30,8 +30,10 @@ class TriangleUpdate(Operation):
         mask: Bool[Tensor, "b n n"],
         outgoing: bool,
         weights: TriangleWeights,
-    ) -> Float[Tensor, "b n n d"]:
+        into: Float[Tensor, "b n n d"] | None = None,
+    ) -> Float[Tensor, "b n n d"] | None:
+        """The update, or None once it has been added to `into`, which may be `pair`."""
         call, named = (pair, mask, outgoing, weights), self.runtime.triangle
         name = choose(TRIANGLES, named, AUTO, *call)
         self.ran(name, pair, lambda: reasons(TRIANGLES, named, AUTO, name, *call))
-        return TRIANGLES[name].run(*call, self.rows)
+        return TRIANGLES[name].run(*call, self.rows, into)

@@ -184,8 +184,8 @@ def test_a_query_that_is_out_of_memory_is_tried_in_smaller_pieces(fold, write, m
     tried = short_of_memory(monkeypatch, lambda length, chunk: chunk <= 2 * MIB)
     result = fold(query)
     assert result.exit_code == 0, result.output
-    assert tried == [(4, 4), (4, 2), (5, 2)]  # the longer one begins with what fits
-    assert result.output.count("a: out of memory, tried again in pieces of half the size") == 1
+    assert tried == [(4, 8), (4, 4), (4, 2), (5, 2)]  # the longer one begins with what fits
+    assert result.output.count("a: out of memory, tried again in pieces of half the size") == 2
     [used] = json.loads((fold.out / "b/settings.json").read_text())["weights"]
     assert used["chunk_bytes"] == 2 * MIB
     assert names(fold.out) == results_of("a", "b")
@@ -197,8 +197,8 @@ def test_a_query_that_no_pieces_make_fit_is_named_and_the_next_one_folded(fold, 
     result = fold(query)
     assert result.exit_code == 1
     assert "error: b: not enough memory: 5 residues do not fit, not even" in result.stderr
-    assert [chunk for length, chunk in tried if length == 5] == [4, 2, 1]
-    assert tried[-1] == (6, 4) and names(fold.out) == results_of("a", "c")
+    assert [chunk for length, chunk in tried if length == 5] == [8, 4, 2, 1]
+    assert tried[-1] == (6, 8) and names(fold.out) == results_of("a", "c")
 
 
 def test_pieces_are_made_small_enough_for_what_is_free(fold, write, tiny_weights, monkeypatch):
@@ -209,7 +209,7 @@ def test_pieces_are_made_small_enough_for_what_is_free(fold, write, tiny_weights
     result = fold(write("q.fasta", f">q\n{letters}\n"))
     assert result.exit_code == 0, result.output
     [used] = json.loads((fold.out / "q/settings.json").read_text())["weights"]
-    assert used["chunk_bytes"] < 4 * MIB
+    assert used["chunk_bytes"] < 8 * MIB
 
 
 @pytest.mark.compile

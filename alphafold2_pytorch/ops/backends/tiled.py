@@ -7,7 +7,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from alphafold2_pytorch.ops.backends.base import BACKENDS
-from alphafold2_pytorch.ops.backends.sdpa import Sdpa
+from alphafold2_pytorch.ops.backends.sdpa import fused
 from alphafold2_pytorch.typing import Tensor
 
 TILE_BYTES = 4 * 2**20  # of logits; from 0.5 to 16 MiB no difference could be measured
@@ -53,7 +53,7 @@ def without_gradients(q: Tensor, k: Tensor, v: Tensor, bias: Any, mask: Any) -> 
             rows = slice(start, start + size)
             keep = None if mask is None else mask[one, rows]
             of = None if bias is None else bias[one]
-            part = Sdpa.run(q[one, rows], k[one, rows], v[one, rows], of, keep, 0.0)
+            part = fused(q[one, rows], k[one, rows], v[one, rows], of, keep, 0.0)
             if part.shape == out.shape:
                 return part
             out[one, rows] = part

@@ -33,7 +33,8 @@ class TriangleWeights(NamedTuple):
 class TriangleBackend(Protocol):
     """`refuses` says in words why it cannot run a call, or None; `run` computes.
 
-    `rows` (and its `chunked`) cuts temporaries of whoever makes large ones.
+    `rows` (and its `chunked`) cuts temporaries of whoever makes large ones. With `into`, which may
+    be `pair`, the update is added to that and not given out.
     """
 
     @staticmethod
@@ -48,7 +49,8 @@ class TriangleBackend(Protocol):
         outgoing: bool,
         weights: TriangleWeights,
         rows: Rows,
-    ) -> Float[Tensor, "b n n d"]: ...
+        into: Float[Tensor, "b n n d"] | None = None,
+    ) -> Float[Tensor, "b n n d"] | None: ...
 
 
 TRIANGLES: Registry[TriangleBackend] = Registry("triangle backend")

@@ -4,6 +4,7 @@ import torch
 
 from alphafold2_pytorch.ops.backends.cuequivariance import PACKAGES
 from alphafold2_pytorch.ops.choice import extra, missing
+from alphafold2_pytorch.ops.runtime import added
 from alphafold2_pytorch.ops.triangles.base import TRIANGLES, computed_in
 
 STEP = 32  # features of its tiles
@@ -25,11 +26,11 @@ class CuEquivariance:
         return missing(PACKAGES, extra("cuequivariance"))
 
     @staticmethod
-    def run(pair, mask, outgoing, weights, rows):
+    def run(pair, mask, outgoing, weights, rows, into=None):
         import cuequivariance_torch
 
         w = weights
-        return cuequivariance_torch.triangle_multiplicative_update(
+        update = cuequivariance_torch.triangle_multiplicative_update(
             pair,
             direction="outgoing" if outgoing else "incoming",
             mask=mask.to(pair.dtype),
@@ -46,3 +47,4 @@ class CuEquivariance:
             g_out_weight=w.gate_weight,
             g_out_bias=w.gate_bias,
         )
+        return added(update, into)

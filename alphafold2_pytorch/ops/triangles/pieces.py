@@ -20,7 +20,7 @@ class Pieces:
         return None
 
     @staticmethod
-    def run(pair, mask, outgoing, weights, rows):
+    def run(pair, mask, outgoing, weights, rows, into=None):
         w, named = weights, rows.runtime.linear
         dim, hidden = w.out_weight.shape
 
@@ -39,7 +39,7 @@ class Pieces:
 
         left, right = rows(edges, pair, 1 + 6 * hidden / dim, mask, join=2).chunk(2, 1)
         product = products(left, right, not outgoing, named)
-        return rows(update, pair, 3 + 2 * hidden / dim, product.transpose(1, 2))
+        return rows(update, pair, 3 + 2 * hidden / dim, product.transpose(1, 2), into=into)
 
 
 def features_first(x: Float[Tensor, "b i j d"]) -> Float[Tensor, "b d i j"]:

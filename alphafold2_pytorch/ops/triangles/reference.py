@@ -2,6 +2,7 @@
 
 import torch.nn.functional as F
 
+from alphafold2_pytorch.ops.runtime import added
 from alphafold2_pytorch.ops.triangles.base import TRIANGLES, layer_norm, sum_with_room
 
 
@@ -14,7 +15,7 @@ class Reference:
         return None
 
     @staticmethod
-    def run(pair, mask, outgoing, weights, rows):
+    def run(pair, mask, outgoing, weights, rows, into=None):
         w = weights
         x = layer_norm(pair, w.norm_weight, w.norm_bias)
         gates = F.linear(x, w.gates_weight, w.gates_bias).sigmoid()
@@ -23,4 +24,4 @@ class Reference:
         product = sum_with_room(left, right) if outgoing else sum_with_room(left.mT, right.mT)
         found = layer_norm(product.movedim(1, -1), w.norm_out_weight, w.norm_out_bias)
         gate = F.linear(x, w.gate_weight, w.gate_bias).sigmoid()
-        return F.linear(found, w.out_weight, w.out_bias) * gate
+        return added(F.linear(found, w.out_weight, w.out_bias) * gate, into)

@@ -1,6 +1,7 @@
 """Our own Triton kernels of the triangle multiplication (extra), forward and backward."""
 
 from alphafold2_pytorch.ops.backends.triton import refuses_device
+from alphafold2_pytorch.ops.runtime import added
 from alphafold2_pytorch.ops.triangles.base import TRIANGLES
 
 
@@ -18,7 +19,7 @@ class Triton:
         return limits(pair) or limits(inside)
 
     @staticmethod
-    def run(pair, mask, outgoing, weights, rows):
+    def run(pair, mask, outgoing, weights, rows, into=None):
         from alphafold2_pytorch.ops.kernels.triangle import triangle_update
 
-        return triangle_update(pair, mask, outgoing, weights)
+        return added(triangle_update(pair, mask, outgoing, weights), into)
