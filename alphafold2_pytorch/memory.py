@@ -9,7 +9,8 @@ from alphafold2_pytorch.config import Alphafold2Config
 from alphafold2_pytorch.heads.base import Head
 from alphafold2_pytorch.inputs.base import InputEmbedding
 from alphafold2_pytorch.inputs.clusters import ClusterInputs
-from alphafold2_pytorch.inputs.once import PIECES
+from alphafold2_pytorch.inputs.once import room
+from alphafold2_pytorch.layers.msa_updates import MsaColumnGlobalAttention
 from alphafold2_pytorch.ops.pieces import choose_piece
 from alphafold2_pytorch.structure import StructureModule
 from alphafold2_pytorch.trunk import Trunk, bucket
@@ -91,9 +92,9 @@ class Peak:
     def kept(self) -> int:
         """Of the input embeddings, from one cycle to the next; `inputs.once` has the rule."""
         own = [] if isinstance(self.model.inputs, ClusterInputs) else [self.msa]
-        kept, room = 0, PIECES * self.chunk
+        kept, free = 0, room(FLOAT * self.chunk) // FLOAT
         for term in (self.of_maps(), self.pair, *own):
-            kept += term if kept + term <= room else 0
+            kept += term if kept + term <= free else 0
         return kept
 
     def of_maps(self) -> int:
@@ -108,19 +109,25 @@ class Peak:
         return min(self.chunk, numbers)
 
     def step(self, block: object, msa: int) -> int:
-        """Of a block the step that needs most: its update, and what it computes on its way."""
-        attention = max(self.pair + self.piece(7 * self.pair), msa + self.piece(8 * msa))
+        """Of a block the step that needs most: what it computes on its way, and its update where
+        that is not added to the stream piece by piece.
+        """
         if not isinstance(block, Evoformer):
+            attention = max(self.pair + self.piece(7 * self.pair), msa + self.piece(8 * msa))
             return max(attention, 5 * self.pair)
+        # the bias, once as it is made and once with its heads in front
+        attention = 2 * block.starting.attention.heads * self.n**2 + self.piece(8 * msa)
+        if isinstance(getattr(block, "column", None), MsaColumnGlobalAttention):
+            attention = max(attention, msa + self.piece(8 * msa))
         triangle = outer = 0
         if block.outgoing is not None:
             product = self.n**2 * block.outgoing.out.in_features
-            triangle = 2 * self.pair + product + self.piece(2 * (self.pair + product))
+            triangle = 2 * product + 2 * self.piece(2 * (self.pair + product))
         if block.outer_product is not None:
             left = block.outer_product.left
             sides = 4 * left.out_features * msa // left.in_features
             joint = self.piece(2 * (self.n * left.out_features) ** 2)
-            outer = sides + self.pair + joint
+            outer = sides + joint
         return max(attention, triangle, outer)
 
     def of_templates(self) -> int:

@@ -16,7 +16,7 @@ from alphafold2_pytorch.heads import HEADS
 from alphafold2_pytorch.heads.base import DistanceHead
 from alphafold2_pytorch.inputs import INPUTS, Asked
 from alphafold2_pytorch.inputs.check import check_features, pack, refuse_unknown, samples_of
-from alphafold2_pytorch.inputs.once import EACH_TIME, PIECES, Once
+from alphafold2_pytorch.inputs.once import EACH_TIME, Once, room
 from alphafold2_pytorch.inputs.recycling import change
 from alphafold2_pytorch.memory import predict_bytes
 from alphafold2_pytorch.ops import set_empty, set_runtime
@@ -259,7 +259,7 @@ class Alphafold2(nn.Module):
             once = (
                 EACH_TIME
                 if self.training
-                else Once(samples, PIECES * (self.trunk.blocks.runtime.chunk_bytes or 0))
+                else Once(samples, room(self.trunk.blocks.runtime.chunk_bytes or 0))
             )
             recycled = self.inputs.first(samples[0])
             kept: list[Tensor] = []

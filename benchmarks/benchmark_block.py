@@ -15,14 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from machine import ROOT, peak_bytes
+from machine import ROOT, matmul_rate, peak_bytes
 from peers.sides import (
     LONG,
-    MATRIX,
     PEERS,
     SIDES,
     SIZES,
@@ -69,31 +66,6 @@ def prepare(folder: Path, size: Size) -> dict:
     np.savez(file_of(folder, size), **arrays, **{"out/msa": msa, "out/pair": pair})
     whole, pairs = (ours.operations(*size, msa=msa) for msa in (True, False))
     return {"flops": {"block": whole, "pairs": pairs}}
-
-
-def rate(threads: int) -> dict:
-    """GFLOP/s of a large float32 matrix product; the best of five.
-
-    Of the two libraries torch multiplies with, the faster: `@` asks MKL, which on AMD leaves half
-    of the machine unused, and oneDNN uses it.
-    """
-    import torch
-
-    torch.set_num_threads(threads)
-    left, right = torch.randn(2, MATRIX, MATRIX)
-
-    products = [lambda: left @ right]
-    if torch.backends.mkldnn.is_available():
-        onednn = torch.ops.mkldnn._linear_pointwise
-        products.append(lambda: onednn(left, right, None, "none", [], ""))
-
-    def once(product: Callable[[], Any]) -> float:
-        start = time.perf_counter()
-        product()
-        return time.perf_counter() - start
-
-    best = min(once(product) for product in products for _ in range(5))
-    return {"gflops": 2 * MATRIX**3 / best / 1e9}
 
 
 def work(name: str, folder: Path, size: Size, options: argparse.Namespace) -> dict:
@@ -285,7 +257,7 @@ def main() -> None:
         if name == "prepare":
             found = prepare(Path(folder), size(word))
         elif name == "rate":
-            found = rate(options.threads)
+            found = {"gflops": matmul_rate(options.threads)}
         else:
             found = work(name, Path(folder), size(word), options)
         print(json.dumps(found))

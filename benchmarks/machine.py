@@ -7,6 +7,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -17,6 +18,7 @@ from plots import RECIPES, illustrate
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SLOW = 5.0  # seconds; a slower forward pass is timed once
+MATRIX = 3072  # rows and columns of the product that tells what the machine can do
 QUICK = 0.5  # seconds; of what is quicker, calls fill as long a time, and it is warmed up as long
 
 
@@ -61,6 +63,30 @@ def typical(once: Callable[[bool], float], train: bool, repeats: int) -> float:
             once(train)
         repeats = count
     return statistics.median([once(train) for _ in range(repeats)])
+
+
+def matmul_rate(threads: int) -> float:
+    """GFLOP/s of a large float32 matrix product; the best of five.
+
+    Of the two libraries torch multiplies with, the faster: `@` asks MKL, which on AMD leaves half
+    of the machine unused, and oneDNN uses it.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    left, right = torch.randn(2, MATRIX, MATRIX)
+    products = [lambda: left @ right]
+    if torch.backends.mkldnn.is_available():
+        onednn = torch.ops.mkldnn._linear_pointwise
+        products.append(lambda: onednn(left, right, None, "none", [], ""))
+
+    def once(product: Callable[[], Any]) -> float:
+        start = time.perf_counter()
+        product()
+        return time.perf_counter() - start
+
+    best = min(once(product) for product in products for _ in range(5))
+    return 2 * MATRIX**3 / best / 1e9
 
 
 def processor() -> str:

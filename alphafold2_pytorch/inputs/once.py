@@ -51,5 +51,10 @@ def same(one: Tensor | None, other: Tensor | None) -> bool:
     return one is other or torch.equal(one, other)
 
 
-PIECES = 8  # of which size a prediction computes in, may be kept
 EACH_TIME = Once()  # keeps nothing
+
+
+def room(piece: int) -> int:
+    """Bytes that a prediction in pieces of so many bytes may keep: 32 pieces as small as on a CPU,
+    up to 256 MiB, or 8 of any size, which are half of what was free."""
+    return max(8 * piece, min(32 * piece, 2**28))

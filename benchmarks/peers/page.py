@@ -6,9 +6,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from machine import commit, machine, write_page
+from machine import MATRIX, commit, machine, write_page
 
-from peers.sides import LONG, MATRIX, SIDES, TOLERANCE, VENVS, Results, Size, told
+from peers.sides import LONG, SIDES, TOLERANCE, VENVS, Results, Size, told
 
 FASTER, SMALLER = 1.5, 2.0  # targets, against every peer
 

@@ -39,7 +39,6 @@ VENVS = {
 SIZES = ((128, 128), (256, 128), (256, 512))  # residues, rows
 TOLERANCE = 1e-4  # of the largest output, between float32 sides that are the same network
 LONG = 4.0  # seconds: of what is slower, fewer calls are timed
-MATRIX = 3072  # of the machine's rate
 Size = tuple[int, int]
 Results = dict[tuple[Size, str], list[dict[str, Any]]]  # of each side the rounds
 

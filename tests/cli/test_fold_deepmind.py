@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from cli_kit import names, refused, results_of
 from typer.testing import CliRunner
 
 from alphafold2_pytorch import Alphafold2
-from alphafold2_pytorch.cli import models, results
+from alphafold2_pytorch.cli import results
 from alphafold2_pytorch.cli.main import build
 from alphafold2_pytorch.data.parse.files import sha256
 from alphafold2_pytorch.data.parse.structure import read_structure
@@ -394,29 +393,3 @@ def test_a_truth_is_compared_with_every_model(fold, write):
     best, other = (each["truth"]["tm_score"] for each in ranking["models"])
     assert record(fold, "q.json")["truth"]["tm_score"] == best != other
     assert "q.png" in names(fold.out)
-
-
-def test_presets_are_listed_without_a_query():
-    shown = CliRunner().invoke(build(), ["fold", "--preset"])
-    assert shown.exit_code == 0, shown.output
-    rows = {
-        line.split()[0]: line.split()[1:] for line in shown.output.splitlines() if "npz" in line
-    }
-    assert len(rows) == 10
-    assert rows["model_1"] == ["params_model_1.npz", "yes", "5,120", "no"]
-    assert rows["model_5_ptm"] == ["params_model_5_ptm.npz", "no", "1,024", "yes"]
-    assert max(map(len, shown.output.splitlines())) <= 80
-
-
-def test_evaluate_reads_deepminds_files_too(tmp_path):
-    words = f"evaluate --data {ROOT / 'tests/sample'} --split test --limit 1 --recycles 0 --weights"
-    out = tmp_path / "out.json"
-    result = CliRunner().invoke(build(), [*words.split(), str(THREE), "--json", str(out)])
-    assert result.exit_code == 0, result.output
-    assert json.loads(out.read_text())["settings"]["weights_sha256"] == sha256(THREE)
-
-
-def test_a_file_that_is_no_models_name_has_no_preset(fold, write, tmp_path):
-    path = tmp_path / "mine.npz"
-    shutil.copy(THREE, path)
-    assert models.Weights.of(path, Alphafold2.from_pretrained(path), "").preset is None
