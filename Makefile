@@ -22,6 +22,7 @@ check: $(READY)
 # A CPU in a quarter of an hour; the peer of the first line gets .venv-peer
 benchmark: $(READY)
 	$(BIN)/python benchmarks/benchmark_trunk.py --rounds 1 --repeats 1
+	$(BIN)/python benchmarks/benchmark_block.py --sizes 128x128 --rounds 1
 	$(BIN)/python benchmarks/benchmark_options.py --lengths 128 --rounds 1 --repeats 0
 	$(BIN)/python benchmarks/benchmark_sparse.py --rounds 1
 	$(BIN)/python benchmarks/benchmark_networks.py --points 64 --rounds 1

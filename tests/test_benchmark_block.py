@@ -40,7 +40,7 @@ def test_our_side_runs_and_writes_its_page_and_plot(tmp_path):
 def test_operations_are_those_that_torch_counts(rows, msa):
     residues = 24
     block = ours.block(msa)
-    set_runtime(block, Runtime(attention="reference"))
+    set_runtime(block, Runtime(attention="reference", triangle="reference", linear="torch"))
     x = Streams(
         pair=torch.randn(1, residues, residues, ours.PAIR),
         msa=torch.randn(1, rows, residues, ours.MSA),

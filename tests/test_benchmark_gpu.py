@@ -56,7 +56,7 @@ def test_one_command_writes_every_part_of_the_page(tmp_path):
 @pytest.mark.parametrize(("n", "rows"), [(32, 4), (16, 40)])
 def test_operations_of_a_block_are_those_that_torch_counts(n, rows, bench):
     block = Alphafold2(network(True, 4)).trunk.blocks[0].eval()
-    set_runtime(block, Runtime(attention="reference", triangle="reference"))
+    set_runtime(block, Runtime(attention="reference", triangle="reference", linear="torch"))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         block(streams(bench, n, rows, False))
     assert gpu_tools.block_work(n, rows).operations == pytest.approx(

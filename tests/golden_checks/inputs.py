@@ -91,8 +91,7 @@ def single_template_embedding(case: Case) -> None:
     loaded(case, module, SINGLE, "inputs.templates")
     pair_mask = case.input("mask_2d")
     seq, atoms, known = (found[f"template_{name}"][0] for name in ("seq", "atoms", "atom_mask"))
-    exists = torch.ones(seq.shape[:2], dtype=torch.bool)
-    case.compare("out", module.maps(pair_mask, Templates(seq, atoms, known, exists)), pair_mask)
+    case.compare("out", module.of_each(seq, atoms, known, pair_mask), pair_mask)
     case.input("query_embedding")  # not read, so that its gradient is zero
     case.compare_gradients(module)
 

@@ -19,6 +19,7 @@ from alphafold2_pytorch.chem.bonds import BONDED
 from alphafold2_pytorch.chem.residues import ATOM14_NAMES, RESIDUES, slot
 from alphafold2_pytorch.config import ATOM_SETS, Alphafold2Config
 from alphafold2_pytorch.heads import total_loss
+from alphafold2_pytorch.inputs.once import EACH_TIME
 from alphafold2_pytorch.model import Alphafold2
 from alphafold2_pytorch.structure import STRUCTURES, base
 from alphafold2_pytorch.structure.cloud import CloudStructure, Summaries, covalent_bonds
@@ -230,7 +231,7 @@ def test_summaries_do_not_see_masked_residues():
 
 def test_recycling_sees_a_placed_beta_where_none_is_chosen():
     net, features = model(), random_features(6)
-    x = net._cycle([features], net.inputs.first(features))
+    x = net._cycle([features], net.inputs.first(features), EACH_TIME)
     found = net._recycle(features, x).cbeta
     ca = x.structure.atoms[-1][..., 1, :]
     away = (found - ca).norm(dim=-1)[0]
