@@ -19,7 +19,6 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# A CPU in a quarter of an hour; the peer of the first line gets .venv-peer
 benchmark: $(READY)
 	$(BIN)/python benchmarks/benchmark_trunk.py --rounds 1 --repeats 1
 	$(BIN)/python benchmarks/benchmark_block.py --sizes 128x128 --rounds 1

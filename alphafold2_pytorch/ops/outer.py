@@ -50,15 +50,16 @@ class OuterProduct(Operation):
             return self.added(
                 project_first, n, 2 * columns[:, 0].numel() * left.element_size(), 1, into
             )
+        named = self.runtime.linear
         rows, columns = (x.permute(0, 2, 3, 1).contiguous() for x in (left, right))
         columns = columns.flatten(1, 2)
 
         def run(start: int, stop: int) -> Tensor:
             part = rows[:, start:stop].flatten(1, 2)
             pairs = zip(part, columns, strict=True)
-            outer = torch.stack([linear(mine, theirs) for mine, theirs in pairs])
+            outer = torch.stack([linear(mine, theirs, named=named) for mine, theirs in pairs])
             outer = rearrange(outer, "b (i d) (j e) -> b i j (d e)", d=d, e=e)
-            return linear(outer, weight, bias) / rows_in_common[:, start:stop, :, None]
+            return linear(outer, weight, bias, named=named) / rows_in_common[:, start:stop, :, None]
 
         return self.added(run, n, 3 * b * d * n * e * left.element_size(), 1, into)
 

@@ -203,7 +203,7 @@ def test_a_query_that_no_pieces_make_fit_is_named_and_the_next_one_folded(fold, 
 
 def test_pieces_are_made_small_enough_for_what_is_free(fold, write, tiny_weights, monkeypatch):
     model = Alphafold2.from_pretrained(tiny_weights)
-    letters = "MKTAYIAKQR" * 40
+    letters = "MKTAYIAKQR" * 10
     needed = model.memory_estimate(len(letters), 1)
     monkeypatch.setattr(prediction, "free_memory", lambda device: needed - 1)
     result = fold(write("q.fasta", f">q\n{letters}\n"))
