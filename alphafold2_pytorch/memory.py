@@ -105,8 +105,8 @@ class Peak:
         return self.templates * self.n**2 * module.dim
 
     def piece(self, numbers: int) -> int:
-        """Temporaries of a step that is cut into pieces."""
-        return min(self.chunk, numbers)
+        """Temporaries of a step that is cut into pieces, with what products take on their way."""
+        return min(2 * self.chunk, numbers)
 
     def step(self, block: object, msa: int) -> int:
         """Of a block the step that needs most: what it computes on its way, and its update where

@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=508, help="clusters")
     parser.add_argument("--extra", type=int, nargs="+", default=[1024], help="extra rows")
     parser.add_argument("--templates", type=int, default=4)
-    parser.add_argument("--chunk", type=int, nargs="+", default=[256], help="MiB")
+    parser.add_argument("--chunk", type=int, nargs="+", default=[8], help="MiB (default: 8)")
     parser.add_argument("--out", type=Path, help="the page (default: in benchmarks/results/)")
     parser.add_argument("--work", type=int, nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()

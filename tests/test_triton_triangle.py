@@ -31,7 +31,10 @@ def test_autograd_keeps_the_inputs_and_the_product(found):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_every_kernel_compiles_for_an_h100(tmp_path_factory, dtype):
-    check_compiled(lines_of(tmp_path_factory, "compile_triton.py", "triangle", dtype), KERNELS)
+    # whole float32 products run on ordinary cores; Triton 3.7 spills there, later ones do not
+    stack = 512 if dtype == "bfloat16" else 8192
+    lines = lines_of(tmp_path_factory, "compile_triton.py", "triangle", dtype)
+    check_compiled(lines, KERNELS, stack)
 
 
 def test_what_the_kernels_cannot_take_is_told():

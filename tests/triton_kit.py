@@ -66,10 +66,13 @@ def check_errors(found: dict[str, list[float]]) -> None:
     assert not wrong, wrong
 
 
-def check_compiled(lines: list[dict], kernels: set[str]) -> None:
-    """Every kernel was built, and fits: an H100 lends a program 227 KB of shared memory."""
+def check_compiled(lines: list[dict], kernels: set[str], stack: int = 512) -> None:
+    """Every kernel was built, and fits: an H100 lends a program 227 KB of shared memory.
+
+    `stack`: bytes of a thread that may be spilled into memory.
+    """
     assert {line["kernel"] for line in lines} == kernels
     for line in lines:
         assert line["shared"] <= 227 * 1024, line
         assert line["registers"] <= 255, line
-        assert line["stack"] <= 512, line
+        assert line["stack"] <= stack, line
