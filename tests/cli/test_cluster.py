@@ -224,7 +224,7 @@ def test_ctrl_c_ends_the_workers_and_leaves_no_half_of_a_result(cluster, command
     running = command("--recycles", 10_000, "q.fasta", "-o", "out", "--ray", cluster.address)
     wait_for(lambda: folding(tmp_path))
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=180)
     assert running.returncode != 0 and "Traceback" not in out + err
     wait_for(lambda: not folding(tmp_path))
     assert names(tmp_path / "out") == []
