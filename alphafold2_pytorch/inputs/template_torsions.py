@@ -13,7 +13,6 @@ from alphafold2_pytorch.geometry.torsions import (
 )
 from alphafold2_pytorch.inputs.atom_templates import FIRST, Templates
 from alphafold2_pytorch.inputs.channels import TEMPLATE_TYPES, one_hot
-from alphafold2_pytorch.layers.gate import relu
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
@@ -45,7 +44,8 @@ class TemplateTorsions(nn.Module):
     ) -> tuple[Float[Tensor, "b t n d_msa"], Bool[Tensor, "b t n"]]:
         """The rows, and where there is data."""
         channels, known = torsion_channels(found.seq, found.atoms, found.known, self.undefined)
-        rows = self.project(relu(self.embed(channels.to(self.embed.weight.dtype))))
+        channels = channels.to(self.embed.weight.dtype)
+        rows = self.project(self.embed(channels, relu=True))
         return rows, known[..., PSI]
 
 

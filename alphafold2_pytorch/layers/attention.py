@@ -3,10 +3,10 @@
 from einops import rearrange
 from torch import nn
 
-from alphafold2_pytorch.layers.gate import sigmoid_gate
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.rotary import Rotary
 from alphafold2_pytorch.ops import Attend, SparseAttend, TiedAttend
+from alphafold2_pytorch.ops.gate import sigmoid_gate
 from alphafold2_pytorch.ops.linear import together
 from alphafold2_pytorch.ops.runtime import Rows, added
 from alphafold2_pytorch.typing import Bool, Float, Tensor

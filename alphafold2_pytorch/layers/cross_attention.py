@@ -8,12 +8,12 @@ from einops import rearrange
 from torch import nn
 
 from alphafold2_pytorch.layers.compression import Compression
-from alphafold2_pytorch.layers.gate import sigmoid_gate
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.kronecker import row_means
 from alphafold2_pytorch.layers.linear_attention import LinearAttend
 from alphafold2_pytorch.layers.rotary import Rotary
 from alphafold2_pytorch.ops import Attend
+from alphafold2_pytorch.ops.gate import sigmoid_gate
 from alphafold2_pytorch.typing import Bool, Float, Int, Tensor
 
 

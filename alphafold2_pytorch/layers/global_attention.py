@@ -4,9 +4,9 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from alphafold2_pytorch.layers.gate import sigmoid_gate
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.ops import Attend
+from alphafold2_pytorch.ops.gate import sigmoid_gate
 from alphafold2_pytorch.ops.runtime import Rows
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
