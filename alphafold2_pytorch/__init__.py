@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from alphafold2_pytorch.blocks import Block, register_block
     from alphafold2_pytorch.config import Alphafold2Config, Runtime
     from alphafold2_pytorch.features import Features, Prediction
+    from alphafold2_pytorch.heap import keep_freed_memory
     from alphafold2_pytorch.model import Alphafold2
     from alphafold2_pytorch.ops.explain import explain
     from alphafold2_pytorch.structure.egnn import EGNN
@@ -37,6 +38,7 @@ __all__ = [
     "Runtime",
     "SE3Transformer",
     "explain",
+    "keep_freed_memory",
     "register_block",
 ]
 _HOMES = {
@@ -54,6 +56,7 @@ _HOMES = {
     "Runtime": "config",
     "SE3Transformer": "structure.se3",
     "explain": "ops.explain",
+    "keep_freed_memory": "heap",
     "register_block": "blocks",
 }
 

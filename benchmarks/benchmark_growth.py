@@ -43,8 +43,10 @@ def work(kind: str, n: int, options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     sys.path.insert(0, str(ROOT))
+    from alphafold2_pytorch import keep_freed_memory
     from alphafold2_pytorch.streams import Streams
 
+    keep_freed_memory()  # as the command line does
     torch.manual_seed(0)
     device, rows = options.device, options.rows
     if device == "cuda":

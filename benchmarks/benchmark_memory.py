@@ -64,10 +64,11 @@ def work(n: int, rows: int, extra: int, templates: int, chunk: int) -> dict:
     import torch
 
     sys.path.insert(0, str(ROOT))
-    from alphafold2_pytorch import Alphafold2, Runtime
+    from alphafold2_pytorch import Alphafold2, Runtime, keep_freed_memory
     from alphafold2_pytorch.ops import set_runtime
     from alphafold2_pytorch.presets import Sizes, alphafold2
 
+    keep_freed_memory()  # as the command line does
     torch.manual_seed(0)
     sizes = Sizes(blocks=1, extra_blocks=1, template_blocks=1)
     model = Alphafold2(alphafold2(True, extra, True, sizes)).eval()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "alphafold2_pytorch"
 # A module imports from rows above its own, or from its own folder.
 ROWS = (
-    "typing registry graphs config",
+    "typing registry graphs config heap",
     "chem presets view",
     "geometry ops pdb",
     "features",

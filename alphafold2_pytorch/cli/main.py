@@ -19,6 +19,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from alphafold2_pytorch import cli
+from alphafold2_pytorch.heap import keep_freed_memory
 
 RAY_ADDRESS = r"local|auto|(ray://)?[^/\s]+:\d+"
 BARE = {"--ray": ("local", RAY_ADDRESS)}  # options without a value: what it is then, and the others
@@ -127,6 +128,7 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """The entry point of the console script."""
+    keep_freed_memory()
     build()()
 
 

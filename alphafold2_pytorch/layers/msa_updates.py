@@ -8,6 +8,7 @@ from alphafold2_pytorch.layers.dropout import SharedDropout
 from alphafold2_pytorch.layers.global_attention import GlobalAttention
 from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.transition import Transition
+from alphafold2_pytorch.ops.runtime import Rows
 from alphafold2_pytorch.streams import Streams
 from alphafold2_pytorch.typing import Float, Tensor
 
@@ -40,12 +41,14 @@ class MsaRowAttention(nn.Module):
             self.bias = nn.Sequential(nn.LayerNorm(dim_pair), linear(dim_pair, heads, bias=False))
         self.attention = GatedAttention(dim, heads, dim_head, attn_dropout, rotary, sparse, tied)
         self.dropout = SharedDropout(dropout, "rows")
+        self.rows = Rows()
 
     def forward(self, x: Streams) -> Float[Tensor, "b s m d_msa"] | None:
         bias = None
         if self.bias is not None:
             require_aligned(x)
-            bias = rearrange(self.bias(x.pair), "b i j h -> b h i j").contiguous()
+            bias = self.rows(self.bias, x.pair)
+            bias = rearrange(bias, "b i j h -> b h i j").contiguous()
         into = x.mine("msa", self)
         return self.dropout(self.attention(x.msa, x.msa_mask, bias, norm=self.norm, into=into))
 

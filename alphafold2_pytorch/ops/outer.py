@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 
 from alphafold2_pytorch.ops.linear import linear
-from alphafold2_pytorch.ops.runtime import Operation
+from alphafold2_pytorch.ops.runtime import Operation, stack
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
 
@@ -57,7 +57,7 @@ class OuterProduct(Operation):
         def run(start: int, stop: int) -> Tensor:
             part = rows[:, start:stop].flatten(1, 2)
             pairs = zip(part, columns, strict=True)
-            outer = torch.stack([linear(mine, theirs, named=named) for mine, theirs in pairs])
+            outer = stack([linear(mine, theirs, named=named) for mine, theirs in pairs])
             outer = rearrange(outer, "b (i d) (j e) -> b i j (d e)", d=d, e=e)
             return linear(outer, weight, bias, named=named) / rows_in_common[:, start:stop, :, None]
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from alphafold2_pytorch.config import Runtime
-from alphafold2_pytorch.ops.pieces import MOST
+from alphafold2_pytorch.ops.pieces import MOST, room
 from alphafold2_pytorch.typing import Tensor
 
 # Of the temporaries of a piece that is computed again.
@@ -24,6 +24,11 @@ def added(update: Tensor, into: Tensor | None) -> Tensor | None:
         return update
     into += update
     return None
+
+
+def stack(parts: list[Tensor]) -> Tensor:
+    """Along a new first axis; one alone is not copied."""
+    return parts[0][None] if len(parts) == 1 else torch.stack(parts)
 
 
 class Operation(nn.Module):
@@ -52,7 +57,8 @@ class Operation(nn.Module):
         if torch.is_grad_enabled() or size >= length:
             return run(0, length)
         piece = run(0, size)
-        out = piece.new_empty(*piece.shape[:dim], length, *piece.shape[dim + 1 :])
+        shape = [*piece.shape[:dim], length, *piece.shape[dim + 1 :]]
+        out = room(shape, piece)
         out.narrow(dim, 0, size).copy_(piece)
         for start in range(size, length, size):
             piece = run(start, min(start + size, length))

@@ -86,9 +86,11 @@ def load(arrays: Arrays, half: bool = False, msa: bool = True) -> Work:
     """`half`: under autocast to bfloat16."""
     import torch
 
+    from alphafold2_pytorch import keep_freed_memory
     from alphafold2_pytorch.streams import Streams
     from alphafold2_pytorch.weights.deepmind import read
 
+    keep_freed_memory()
     module, rows = block(msa), rows_of_table()
     names = {name for row in rows for name in row.theirs}
     state = read({k: torch.from_numpy(v) for k, v in arrays.items() if k in names}, rows)

@@ -126,6 +126,8 @@ same run. More than 1 in a column "/ ours" is in our favour.
   round's own, with their range.
 - Memory: the rise of the process's peak resident memory in the first call, above what the loaded
   (and compiled) side with its input held. Every side may overwrite its input.
+- Ours runs after `keep_freed_memory()`, as our command line does. It is a setting of the C library:
+  `benchmarks/README.md` says what the same does to JAX.
 - The network of DeepMind's block and of OpenFold-3's is ours: all have the same random parameters
   and input, and "difference" is the largest between their output and ours, through the largest
   output. Above {TOLERANCE:g} in float32 this program fails. For bfloat16 it is the deviation.

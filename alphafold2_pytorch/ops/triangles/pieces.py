@@ -1,9 +1,8 @@
 """The triangle multiplication in PyTorch's products, some rows at a time."""
 
-import torch
-
 from alphafold2_pytorch.ops.gate import sigmoid_gate
 from alphafold2_pytorch.ops.linear import linear, products
+from alphafold2_pytorch.ops.runtime import stack
 from alphafold2_pytorch.ops.triangles.base import TRIANGLES, layer_norm
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
@@ -44,13 +43,9 @@ class Pieces:
 
 def features_first(x: Float[Tensor, "b i j d"]) -> Float[Tensor, "b d i j"]:
     """In memory too, each of the batch as one matrix: the only transposition that is fast."""
-    turned = [each.flatten(0, 1).t().contiguous() for each in x]
-    joined = turned[0][None] if len(turned) == 1 else torch.stack(turned)
-    return joined.unflatten(2, x.shape[1:3])
+    return stack([each.flatten(0, 1).t().contiguous() for each in x]).unflatten(2, x.shape[1:3])
 
 
 def features_last(x: Float[Tensor, "b d i j"]) -> Float[Tensor, "b i j d"]:
     """The same the other way."""
-    turned = [each.flatten(1).t().contiguous() for each in x]
-    joined = turned[0][None] if len(turned) == 1 else torch.stack(turned)
-    return joined.unflatten(1, x.shape[2:])
+    return stack([each.flatten(1).t().contiguous() for each in x]).unflatten(1, x.shape[2:])
