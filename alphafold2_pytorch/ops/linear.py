@@ -147,24 +147,3 @@ def weight_gradient(x: Float[Tensor, "n d"], slope: Float[Tensor, "n o"]) -> Flo
     pieces = zip(slope.split(ROWS), x.split(ROWS), strict=True)
     parts = (product(slopes.t(), rows.t(), None, False) for slopes, rows in pieces)
     return sum(parts, slope.new_zeros(()))
-
-
-def products(
-    left: Float[Tensor, "b d i k"], right: Float[Tensor, "b d j k"], turned: bool, named: str
-) -> Float[Tensor, "b d i j"]:
-    """left right^T of each matrix, or left^T right if they are `turned` (k i and k j).
-
-    In float32 where they came in float16, which has no room for the sum. Without gradients what
-    oneDNN finds is written over `left`.
-    """
-    if left.dtype == torch.float16:
-        with torch.autocast(left.device.type, enabled=False):
-            return products(left.float(), right.float(), turned, named)
-    alone = choose(left[0, 0], right[0, 0], named) if left.numel() else "torch"
-    if alone == "torch" or torch.is_grad_enabled():
-        return torch.matmul(left.mT, right) if turned else torch.matmul(left, right.mT)
-    for lefts, rights in zip(left, right, strict=True):
-        for mine, theirs in zip(lefts, rights, strict=True):
-            pair = (mine.t(), theirs.t()) if turned else (mine, theirs)
-            mine.copy_(product(*pair, None, False))
-    return left

@@ -5,6 +5,7 @@ import math
 import torch
 from einops import rearrange
 
+from alphafold2_pytorch.ops.batched import batched
 from alphafold2_pytorch.ops.linear import linear
 from alphafold2_pytorch.ops.runtime import Operation, stack
 from alphafold2_pytorch.typing import Bool, Float, Tensor
@@ -38,19 +39,19 @@ class OuterProduct(Operation):
         orders = ("projected, then summed", "summed, then projected")
         ran, left_out = orders if project_rows else orders[::-1]
         self.ran(ran, left, lambda: {left_out: f"more work with {s} rows of {d} features"})
+        named = self.runtime.linear
         if project_rows:
             right = torch.einsum("bsje,ode->bsdjo", right, weight.unflatten(1, (d, e)))
             columns = right.reshape(b, s * d, -1)
 
             def project_first(start: int, stop: int) -> Tensor:
                 part = left[:, :, start:stop].transpose(1, 2).flatten(2)
-                total = torch.bmm(part, columns).unflatten(2, (n, -1)) + bias
+                total = batched(part, columns, named).unflatten(2, (n, -1)) + bias
                 return total / rows_in_common[:, start:stop, :, None]
 
             return self.added(
                 project_first, n, 2 * columns[:, 0].numel() * left.element_size(), 1, into
             )
-        named = self.runtime.linear
         rows, columns = (x.permute(0, 2, 3, 1).contiguous() for x in (left, right))
         columns = columns.flatten(1, 2)
 

@@ -1,7 +1,8 @@
 """The triangle multiplication in PyTorch's products, some rows at a time."""
 
+from alphafold2_pytorch.ops.batched import products
 from alphafold2_pytorch.ops.gate import sigmoid_gate
-from alphafold2_pytorch.ops.linear import linear, products
+from alphafold2_pytorch.ops.linear import linear
 from alphafold2_pytorch.ops.runtime import stack
 from alphafold2_pytorch.ops.triangles.base import TRIANGLES, layer_norm
 from alphafold2_pytorch.typing import Bool, Float, Tensor
