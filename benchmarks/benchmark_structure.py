@@ -121,7 +121,7 @@ def beside_packages(results: dict[str, dict]) -> str:
             cells = " | ".join(f"{each:.1f}" for each in pairs)
             lines.append(f"| `{package}` / `{ours}` | {cells} |")
     if len(lines) == 2:
-        return "No published package was installed (`pip install '.[packages]'`)."
+        return "None was run (`pip install '.[packages]'`)."
     return "\n".join(lines)
 
 
@@ -150,6 +150,14 @@ def draw(results: dict[str, dict], image: Path) -> None:
         axes.grid(axis="x", alpha=0.3)
     image.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(image, dpi=120)
+
+
+def left_out(results: dict[str, dict]) -> str:
+    """Which packages `--modules` did not name or are not installed."""
+    names = ", ".join(f"`{name}`" for name in PACKAGES if name not in results)
+    return (
+        f"Not run here: {names}; the page of networks has their time and memory." if names else ""
+    )
 
 
 def page(results: dict[str, dict], options: argparse.Namespace, image: Path, given: str) -> str:
@@ -182,6 +190,8 @@ bootstrap intervals over these.
 The published packages beside ours of the same kind: how many times as much they take.
 
 {beside_packages(results)}
+
+{left_out(results)}
 
 - {chains[0].upper()}{chains[1:]}. {options.draws} draws of noise for each.
 - {options.steps} steps of Adam on 4 chains each, the rate falling from 0.002; the same settings for
@@ -230,7 +240,8 @@ def main() -> None:
     path = options.out or page_path("structure")
     image = path.with_suffix(".png")
     draw(results, image)
-    text = page(results, options, image, " ".join(arguments))
+    named = ["--modules", *options.modules] if options.modules else []
+    text = page(results, options, image, " ".join([*arguments, *named]))
     print(f"\n{text}\nwritten to {write_page('structure', text, path)}")
 
 

@@ -164,7 +164,7 @@ def draw(results: dict[Size, Found], image: Path) -> None:
     """Steps a second against peak memory: a line a size, a mark a way."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     marks, colors = dict(zip(WAYS, "osD^", strict=True)), {}
     for size, ways in results.items():
@@ -187,7 +187,7 @@ def draw(results: dict[Size, Found], image: Path) -> None:
     axes.set_xlabel("peak memory of a training step, MiB")
     axes.set_ylabel("training steps a second")
     axes.grid(alpha=0.3, which="both")
-    axes.legend(frameon=False, fontsize=7, ncols=2)
+    figure.legend(frameon=False, fontsize=7, loc="outside right upper")
     image.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(image, dpi=120)
 
