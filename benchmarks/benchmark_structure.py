@@ -128,6 +128,7 @@ def beside_packages(results: dict[str, dict]) -> str:
 def draw(results: dict[str, dict], image: Path) -> None:
     """RMSD with intervals, and the time of a step, as a PNG."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     names, found = list(results), list(results.values())
     colours = [COLOURS[name in PACKAGES] for name in names]
@@ -145,6 +146,9 @@ def draw(results: dict[str, dict], image: Path) -> None:
     left.invert_yaxis()
     right.scatter([each["step"] for each in found], range(len(names)), color=colours)
     right.set_xscale("log")
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.xaxis.set_major_formatter("{x:g}")
+    right.xaxis.set_minor_formatter(NullFormatter())
     right.set_xlabel("training step, s")
     for axes in (left, right):
         axes.grid(axis="x", alpha=0.3)
@@ -156,7 +160,7 @@ def left_out(results: dict[str, dict]) -> str:
     """Which packages `--modules` did not name or are not installed."""
     names = ", ".join(f"`{name}`" for name in PACKAGES if name not in results)
     return (
-        f"Not run here: {names}; the page of networks has their time and memory." if names else ""
+        f"Not run here: {names}; the page of networks has its time and memory." if names else ""
     )
 
 
