@@ -159,9 +159,7 @@ def draw(results: dict[str, dict], image: Path) -> None:
 def left_out(results: dict[str, dict]) -> str:
     """Which packages `--modules` did not name or are not installed."""
     names = ", ".join(f"`{name}`" for name in PACKAGES if name not in results)
-    return (
-        f"Not run here: {names}; the page of networks has its time and memory." if names else ""
-    )
+    return f"Not run here: {names}; the page of networks has its time and memory." if names else ""
 
 
 def page(results: dict[str, dict], options: argparse.Namespace, image: Path, given: str) -> str:

@@ -102,7 +102,7 @@ class Minimiser:
             self.restraint.addParticle(index, [0.0, 0.0, 0.0, 0.0])
         system.addForce(self.restraint)
         integrator = openmm.VerletIntegrator(0.001)  # never taken a step with
-        properties = properties_of(platform.getName(), settings.threads)
+        properties = properties_of(platform, settings.threads)
         self.context = openmm.Context(system, integrator, platform, properties)
         self.context.setPositions(places / NANOMETER)
 

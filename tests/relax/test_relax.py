@@ -19,7 +19,7 @@ from alphafold2_pytorch.relax import (
     relax,
     try_relax,
 )
-from alphafold2_pytorch.relax.platforms import repeatable
+from alphafold2_pytorch.relax.platforms import PLATFORMS, load, properties_of, repeatable
 from alphafold2_pytorch.relax.protein import read_protein
 
 pytest.importorskip("openmm", reason="OpenMM is an extra: pip install 'alphafold2-pytorch[relax]'")
@@ -233,16 +233,41 @@ def test_unknown_engines_and_devices_are_refused():
         check_engine("pyrosetta", settings=RelaxSettings(stiffness=1.0))
 
 
-def test_a_named_device_that_is_absent_is_refused():
-    import openmm
+def openmm_platforms():
+    platform = load("openmm").Platform
+    return [platform.getPlatform(i).getName() for i in range(platform.getNumPlatforms())]
 
-    names = [
-        openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())
-    ]
-    if "CUDA" in names:
+
+def test_a_named_device_that_is_absent_is_refused():
+    if "CUDA" in openmm_platforms():
         pytest.skip("OpenMM has CUDA here")
     with pytest.raises(ValueError, match="cannot relax on 'cuda' here"):
         relax(text(piece(1, 3)), device="cuda")
+
+
+@pytest.mark.parametrize("device", ["cuda", "hip", "opencl"])
+def test_other_devices_relax_as_the_processor_does(device):
+    """Runs where OpenMM has them; OpenCL also without a GPU, by Intel's runtime."""
+    before = text(shaken(piece(1, 8), 0.2))
+    try:
+        found = relax(before, device=device)
+    except ValueError as error:
+        if f"cannot relax on '{device}' here" not in str(error):
+            raise
+        pytest.skip(str(error))
+    true = relax(before, device="cpu")
+    assert found.platform == PLATFORMS[device]
+    assert found.violations_after == true.violations_after
+    assert found.energy_after == pytest.approx(true.energy_after, rel=0.02)
+    assert ca_rmsd(found.pdb, true.pdb) < 0.1
+
+
+def test_a_platform_is_told_only_what_it_knows():
+    for name in openmm_platforms():
+        platform = load("openmm").Platform.getPlatformByName(name)
+        assert set(properties_of(platform, 1)) <= set(platform.getPropertyNames())
+    known = properties_of(load("openmm").Platform.getPlatformByName("CPU"), 2)
+    assert known == {"DeterministicForces": "true", "Threads": "2"}
 
 
 @pytest.mark.parametrize(
