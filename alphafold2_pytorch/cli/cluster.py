@@ -28,6 +28,7 @@ from alphafold2_pytorch.cli.preparation import Sought
 from alphafold2_pytorch.cli.queries import Job
 from alphafold2_pytorch.cli.results import prepare_folder, versions
 from alphafold2_pytorch.cli.settings import Truth
+from alphafold2_pytorch.heap import keep_freed_memory
 
 ATTEMPTS = 3  # at a query whose worker dies
 PATIENCE = 30  # seconds without news before a line says what is waited for
@@ -150,6 +151,7 @@ class Worker:
 
     def start(self, facts: Facts) -> Report:
         """Check the files and load the models; a report with failures is of a worker unfit."""
+        keep_freed_memory()  # as the command itself did
         report = Report()
         where = f"worker on {socket.gethostname()}"
         with report.hearing():
