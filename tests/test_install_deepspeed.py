@@ -77,3 +77,22 @@ def test_with_all_that_it_needs_it_installs(tmp_path):
     )
     (tmp_path / "torch.py").write_text("class version:\n    cuda = None\n")
     assert "a torch built for CUDA" in run(tmp_path, "--zero-only", **environment).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_model_learns_under_zero_in_two_processes(stage):
+    pytest.importorskip("deepspeed", reason="bash install_deepspeed.sh --zero-only")
+    example = SCRIPT.parent / "examples" / "deepspeed_zero.py"
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(example)]
+    done = subprocess.run(
+        [sys.executable, *words, "--steps", "4", "--stage", str(stage)],
+        env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    told = [line.split() for line in done.stdout.splitlines() if line.startswith("step ")]
+    losses = [float(words[-1]) for words in told]
+    assert len(losses) == 4 and losses[-1] < losses[0] - 0.01
