@@ -1,8 +1,8 @@
 """Every structure module on one task: noised backbones of real chains, moved back.
 
 Run `python benchmarks/benchmark_structure.py`, on a machine that does nothing else. All registered
-modules take part, published packages where they are installed. Each is trained and scored in a
-process of its own, on chains it has not seen; its time and memory are taken there before.
+modules take part, published packages where they are installed. Of each, one process takes the time
+and the memory, and another one trains it and scores it on chains it has not seen.
 """
 
 import argparse
@@ -26,6 +26,11 @@ PACKAGES = {  # published packages: what they import, and which of ours does the
     "en-transformer": ("en_transformer", "en"),
     "se3-transformer-pytorch": ("se3_transformer_pytorch", "se3"),
 }
+KEEPING = {  # the C library gives no memory back: no other number, and half the time of large steps
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
 COLOURS = {False: "tab:blue", True: "tab:gray"}  # ours, published
 
 
@@ -39,8 +44,8 @@ def modules() -> list[str]:
     return ours + found
 
 
-def work(name: str, options: argparse.Namespace) -> dict:
-    """What one process does: time and memory first, then training and the score."""
+def cost(name: str, options: argparse.Namespace) -> dict:
+    """Time of a training step, memory and size."""
     sys.path.insert(0, str(ROOT))
     import denoising
     import torch
@@ -53,7 +58,19 @@ def work(name: str, options: argparse.Namespace) -> dict:
     model = denoising.Denoiser(name, denoising.Sizes())
     before = peak_bytes()
     timed = denoising.train(model, denoising.middles(full, options.length), options.repeats + 1)
-    used = peak_bytes() - before
+    return {
+        "step": statistics.median(timed[1:]),
+        "bytes": peak_bytes() - before,
+        "parameters": sum(each.numel() for each in model.module.parameters()),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def score(name: str, options: argparse.Namespace) -> dict:
+    """Train, and tell the error on chains held out."""
+    sys.path.insert(0, str(ROOT))
+    import denoising
 
     splits = ("test",) if options.data != SAMPLE else ("valid", "test", "test_remote")
     train = denoising.load_chains(options.data, ["train"], options.train_chains)
@@ -64,28 +81,20 @@ def work(name: str, options: argparse.Namespace) -> dict:
         held_out = denoising.middles(test, options.length)
     crops = denoising.middles(train, options.length)
     model, _ = denoising.learn(name, crops, options.steps, options.seed)
-    score = denoising.Score.of(denoising.held_out(model, held_out, options.draws))
-    return {
-        **asdict(score),
-        "step": statistics.median(timed[1:]),
-        "bytes": used,
-        "parameters": sum(each.numel() for each in model.module.parameters()),
-        "train": len(crops),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }
+    found = denoising.held_out(model, held_out, options.draws)
+    return {**asdict(denoising.Score.of(found)), "train": len(crops)}
 
 
-def measure(name: str, arguments: list[str]) -> dict:
-    """Run `work` in a process of its own; ends the program with its output if it fails."""
+def measure(part: str, name: str, arguments: list[str], **settings: str) -> dict:
+    """Run a part in a process of its own; ends the program with its output if it fails."""
     command = [sys.executable, "-W", "ignore", str(Path(__file__).resolve())]
     with tempfile.TemporaryDirectory() as home:  # so that nobody's cache is read or written
         done = subprocess.run(
-            [*command, *arguments, "--work", name],
+            [*command, *arguments, "--work", part, name],
             cwd=ROOT / "benchmarks",
             capture_output=True,
             text=True,
-            env={**os.environ, "HOME": home},
+            env={**os.environ, "HOME": home, **settings},
         )
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stdout}{done.stderr}")
@@ -204,7 +213,8 @@ The published packages beside ours of the same kind: how many times as much they
   `en-transformer` has heads of width 32, the least it takes, the SE(3) package two degrees.
 - A step is forward, backward and the optimizer on 4 chains of {options.length} residues, median of
   {options.repeats} after one to warm up. Memory is the rise of the process's peak resident memory
-  above that of the built model.
+  above that of the built model. Training for the score came after, in processes whose C library
+  keeps freed memory.
 - float32, CPU, {first["threads"]} threads, torch {first["torch"]}. {machine()}. Commit
   `{commit()}`, {date.today():%Y-%m-%d}.
 - Command: `python benchmarks/benchmark_structure.py {given}`.
@@ -225,18 +235,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--modules", nargs="+", help="names (default: all that can run here)")
     parser.add_argument("--out", type=Path, help="the page (default: in benchmarks/results/)")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.data = options.data.resolve()
     if options.work:
-        print(json.dumps(work(options.work, options)))
+        part, name = options.work
+        print(json.dumps({"cost": cost, "score": score}[part](name, options)))
         return
     numbers = ("train_chains", "test_chains", "steps", "length", "draws", "repeats", "seed")
     arguments = [f"--{n.replace('_', '-')}={getattr(options, n)}" for n in numbers]
-    results = {}
-    for name in options.modules or modules():
-        found = measure(name, [*arguments, f"--data={options.data}"])
-        results[name] = found
+    to_work = [*arguments, f"--data={options.data}"]
+    names = options.modules or modules()
+    results = {name: measure("cost", name, to_work) for name in names}
+    for name, found in results.items():
+        found.update(measure("score", name, to_work, **KEEPING))
         told = f"{found['before'][0]:.2f} -> {interval(found['after'])} Å, {found['step']:.3f} s"
         print(f"{name}: {told}", flush=True)
     path = options.out or page_path("structure")
