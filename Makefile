@@ -25,7 +25,7 @@ benchmark: $(READY)
 	$(BIN)/python benchmarks/benchmark_options.py --lengths 128 --rounds 1 --repeats 0
 	$(BIN)/python benchmarks/benchmark_sparse.py --rounds 1
 	$(BIN)/python benchmarks/benchmark_networks.py --points 64 --rounds 1
-	$(BIN)/python benchmarks/benchmark_structure.py --steps 30 --draws 1
+	$(BIN)/python benchmarks/benchmark_structure.py --steps 30 --draws 1 --modules egnn en ipa se3 equiformer
 	$(BIN)/python benchmarks/benchmark_loader.py --data tests/sample --examples 50 --rounds 1 --steps 1
 	$(BIN)/python benchmarks/benchmark_memory.py --residues 256
 	$(BIN)/python benchmarks/benchmark_growth.py --lengths 64 128 256 512
