@@ -26,11 +26,6 @@ PACKAGES = {  # published packages: what they import, and which of ours does the
     "en-transformer": ("en_transformer", "en"),
     "se3-transformer-pytorch": ("se3_transformer_pytorch", "se3"),
 }
-KEEPING = {  # the C library gives no memory back: no other number, and half the time of large steps
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
 COLOURS = {False: "tab:blue", True: "tab:gray"}  # ours, published
 
 
@@ -85,7 +80,7 @@ def score(name: str, options: argparse.Namespace) -> dict:
     return {**asdict(denoising.Score.of(found)), "train": len(crops)}
 
 
-def measure(part: str, name: str, arguments: list[str], **settings: str) -> dict:
+def measure(part: str, name: str, arguments: list[str]) -> dict:
     """Run a part in a process of its own; ends the program with its output if it fails."""
     command = [sys.executable, "-W", "ignore", str(Path(__file__).resolve())]
     with tempfile.TemporaryDirectory() as home:  # so that nobody's cache is read or written
@@ -94,7 +89,7 @@ def measure(part: str, name: str, arguments: list[str], **settings: str) -> dict
             cwd=ROOT / "benchmarks",
             capture_output=True,
             text=True,
-            env={**os.environ, "HOME": home, **settings},
+            env={**os.environ, "HOME": home},
         )
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stdout}{done.stderr}")
@@ -213,8 +208,7 @@ The published packages beside ours of the same kind: how many times as much they
   `en-transformer` has heads of width 32, the least it takes, the SE(3) package two degrees.
 - A step is forward, backward and the optimizer on 4 chains of {options.length} residues, median of
   {options.repeats} after one to warm up. Memory is the rise of the process's peak resident memory
-  above that of the built model. Training for the score came after, in processes whose C library
-  keeps freed memory.
+  above that of the built model.
 - float32, CPU, {first["threads"]} threads, torch {first["torch"]}. {machine()}. Commit
   `{commit()}`, {date.today():%Y-%m-%d}.
 - Command: `python benchmarks/benchmark_structure.py {given}`.
@@ -248,7 +242,7 @@ def main() -> None:
     names = options.modules or modules()
     results = {name: measure("cost", name, to_work) for name in names}
     for name, found in results.items():
-        found.update(measure("score", name, to_work, **KEEPING))
+        found.update(measure("score", name, to_work))
         told = f"{found['before'][0]:.2f} -> {interval(found['after'])} Å, {found['step']:.3f} s"
         print(f"{name}: {told}", flush=True)
     path = options.out or page_path("structure")
