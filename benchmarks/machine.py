@@ -107,9 +107,14 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The state of the repository."""
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    """The state of the repository, whatever pages this run has written."""
+
+    def git(*words: str) -> str:
+        command = ["git", *words]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results")
+    return git("describe", "--always", "--abbrev=12") + ("-dirty" if changed else "")
 
 
 def page_path(what: str) -> Path:
