@@ -14,6 +14,7 @@ from alphafold2_pytorch.features import Features, Prediction
 from alphafold2_pytorch.geometry.atoms import place_cbeta, pseudo_beta
 from alphafold2_pytorch.heads import HEADS
 from alphafold2_pytorch.heads.base import DistanceHead
+from alphafold2_pytorch.heap import make_room
 from alphafold2_pytorch.inputs import INPUTS, Asked
 from alphafold2_pytorch.inputs.check import check_features, pack, refuse_unknown, samples_of
 from alphafold2_pytorch.inputs.once import EACH_TIME, Once, room
@@ -256,15 +257,13 @@ class Alphafold2(nn.Module):
             )
         with pieces_chosen(self, samples[0].seq.device):
             # a term of templates in training has dropout, anew in each cycle
-            once = (
-                EACH_TIME
-                if self.training
-                else Once(samples, room(self.trunk.blocks.runtime.chunk_bytes or 0))
-            )
+            free = room(self.trunk.blocks.runtime.chunk_bytes or 0)
+            once = EACH_TIME if self.training else Once(samples, free)
             recycled = self.inputs.first(samples[0])
             kept: list[Tensor] = []
             for cycle in range(recycles + 1):
                 members = samples[cycle * ensemble : (cycle + 1) * ensemble]
+                recycled.readers = ensemble
                 last = cycle == recycles
                 with torch.set_grad_enabled(torch.is_grad_enabled() and last):
                     x = self._cycle(members, recycled, once)
@@ -280,6 +279,7 @@ class Alphafold2(nn.Module):
                         break
                 kept = kept if trajectory else kept[-1:]
                 x = cast(Representations, None)  # the next cycle needs the room
+                make_room(recycled.pair.nbytes)
             outputs = {name: head(x) for name, head in self.heads.items()}
         return Prediction(
             members[0],
@@ -335,12 +335,14 @@ class Alphafold2(nn.Module):
                 raise FloatingPointError(f"the output of head {what!r} is not finite")
         return replace(prediction, name=name)
 
-    def memory_estimate(self, residues: int, rows: int, templates: int = 0) -> int:
+    def memory_estimate(
+        self, residues: int, rows: int, templates: int = 0, ensemble: int = 1
+    ) -> int:
         """Bytes that `predict` needs at its peak beyond weights and features, without gradients.
 
         `rows`: of the alignment, as many as there are. See `alphafold2_pytorch.memory`.
         """
-        return predict_bytes(self, residues, rows, templates)
+        return predict_bytes(self, residues, rows, templates, ensemble)
 
     def _cycle(
         self, members: Sequence[Features], recycled: Recycled, once: Once

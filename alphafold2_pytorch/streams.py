@@ -1,6 +1,6 @@
 """What the trunk carries, what heads read, and what the next cycle sees."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -61,13 +61,21 @@ class Streams:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Recycled:
     """What one cycle hands to the next; no gradient flows back through it."""
 
     pair: Float[Tensor, "b n n d"]
     msa_first: Float[Tensor, "b n d_msa"] | None  # None: the MSA is not aligned to the sequence
     cbeta: Float[Tensor, "b n 3"] | None  # angstrom; None: the model predicts no coordinates
+    readers: int = 1  # of the pairs: the members of an ensemble
+
+    def take_pair(self) -> Float[Tensor, "b n n d"]:
+        """The pairs, once for each reader; not kept for longer, as nothing else is so large."""
+        pair, self.readers = self.pair, self.readers - 1
+        if not self.readers:
+            self.pair = pair.new_empty(0)
+        return pair
 
 
 @dataclass(frozen=True)
@@ -93,19 +101,23 @@ class Representations:
 
         Jumper et al. (2021) Suppl. Alg. 2 lines 4-21: single, pair and first MSA row are averaged.
         """
-        averaged = ("single", "pair", "msa_first")
-        first, count = None, 0
+        total: Representations | None = None
+        count = 0
         for member in members:
+            total = member if total is None else total.plus(member)
             count += 1
-            if first is None:
-                first = member
-                continue
-            sums = {name: getattr(first, name) for name in averaged}
-            more = {k: v + getattr(member, k) for k, v in sums.items() if v is not None}
-            first = replace(first, **more)
-        if first is None:
+            del member  # while the next one is made only the sum is held
+        if total is None:
             raise ValueError("an ensemble needs at least one member")
         if count == 1:
-            return first
-        sums = {name: getattr(first, name) for name in averaged}
-        return replace(first, **{k: v / count for k, v in sums.items() if v is not None})
+            return total
+        return total.averaged(lambda _, value: value / count)
+
+    def plus(self, other: "Representations") -> "Representations":
+        """The sums of what an ensemble averages; the rest is this one's."""
+        return self.averaged(lambda name, value: value + getattr(other, name))
+
+    def averaged(self, change: Callable[[str, Tensor], Tensor]) -> "Representations":
+        """With what an ensemble averages replaced."""
+        found = {name: change(name, value) for name, value in self.named.items() if name != "msa"}
+        return replace(self, **found)  # type: ignore[arg-type]

@@ -61,6 +61,7 @@ def work(kind: str, n: int, options: argparse.Namespace) -> dict[str, Any]:
             msa=torch.randn(1, rows, length, 256, device=device),
             pair_mask=torch.ones(1, length, length, dtype=torch.bool, device=device),
             msa_mask=torch.ones(1, rows, length, dtype=torch.bool, device=device),
+            owned=True,  # in place, as the model runs it
         )
 
     def run(x: Any) -> float:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from weakref import ref
 
 import pytest
 import torch
@@ -66,6 +67,24 @@ def test_an_ensemble_averages_pairs_and_keeps_the_first_msa(model):
         mean = (alone[0][name] + alone[1][name]) / 2
         torch.testing.assert_close(both[name], mean)
     torch.testing.assert_close(both["msa"], alone[0]["msa"])
+
+
+@pytest.mark.parametrize("ensemble", [1, 3])
+def test_of_the_last_cycle_no_pairs_are_held_once_all_members_have_read_them(model, ensemble):
+    held, made = [], []
+
+    def embedded(module, inputs, streams):
+        made.append(ref(streams.pair))
+
+    def in_trunk(module, inputs):
+        held.append(sum(each() is not None for each in made))
+
+    model.inputs.register_forward_hook(embedded)
+    model.trunk.register_forward_pre_hook(in_trunk)
+    with torch.no_grad():
+        model.predict([random_features(n=9, rows=4)] * 3 * ensemble, recycles=2, ensemble=ensemble)
+    # its own; the first member's; of an ensemble's last cycle the mean, which no input made
+    assert held == {1: [1, 1, 1], 3: [1, 2, 1] * 3}[ensemble]
 
 
 def test_the_trajectory_ends_with_the_prediction(model):

@@ -83,9 +83,10 @@ class Predictor:
         model, device = self.models.load(weights.path), self.models.device
         read = min(job.rows, self.models.settings.max_rows or weights.max_rows or job.rows)
         free, what = free_memory(device), size_of(job, read)
+        ensemble = self.models.settings.ensemble
         for chunk in halves(self.models.chunk_bytes(weights.path)):
             self.models.cut(weights.path, chunk)
-            needed = model.memory_estimate(len(job.letters), read, templates)
+            needed = model.memory_estimate(len(job.letters), read, templates, ensemble)
             if free is None or needed <= free:
                 break
         have = "" if free is None else f" of {free / 1e9:.1f} GB free"
@@ -93,7 +94,7 @@ class Predictor:
         if free is not None and needed > free:
             from alphafold2_pytorch.memory import longest_chain
 
-            longest = longest_chain(model, free, read, templates)
+            longest = longest_chain(model, free, read, templates, ensemble)
             raise MemoryError(
                 f"{what} need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; the "
                 f"longest chain that this memory holds with as many rows is about "

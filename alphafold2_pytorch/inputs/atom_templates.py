@@ -169,7 +169,9 @@ class PointwiseAttention(nn.Module):
         pair: Float[Tensor, "b n n d"],
         maps: Float[Tensor, "b t n n d_map"],
         exists: Bool[Tensor, "b t"],
-    ) -> Float[Tensor, "b n n d"]:
+        into: Float[Tensor, "b n n d"] | None = None,
+    ) -> Float[Tensor, "b n n d"] | None:
+        """The update, or None once it has been added to `into`, which may be `pair`."""
         heads, columns, any_exists = self.heads, pair.shape[2], exists.any(1)[:, None, None, None]
 
         def update(start: int, stop: int) -> Tensor:
@@ -182,7 +184,7 @@ class PointwiseAttention(nn.Module):
 
         width = 2 * self.q.out_features * (1 + 2 * maps.shape[1])
         bytes_each = pair[:, 0, :, 0].numel() * pair.element_size() * width
-        return self.rows.chunked(update, pair.shape[1], bytes_each, 1)
+        return self.rows.added(update, pair.shape[1], bytes_each, 1, into)
 
 
 @float32

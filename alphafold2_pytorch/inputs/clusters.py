@@ -49,9 +49,10 @@ class ClusterInputs(InputEmbedding):
         self.target_msa = linear(channels.TARGET, dim_msa)
         self.msa = linear(channels.CLUSTER, dim_msa)
         self.left, self.right = linear(channels.TARGET, dim), linear(channels.TARGET, dim)
+        self.rows = Rows()
         self.extra_msa: nn.Linear | None = None
         if config.extra_msa_depth:
-            self.extra_msa, self.rows = linear(channels.EXTRA, config.dim_extra_msa), Rows()
+            self.extra_msa = linear(channels.EXTRA, config.dim_extra_msa)
         self.templates: AtomTemplates | None = None
         self.torsions: TemplateTorsions | None = None
         if config.template_attn_depth:
@@ -91,17 +92,25 @@ class ClusterInputs(InputEmbedding):
         """
 
         def of_query() -> Tensor:
-            pair = self.left(target)[:, :, None] + self.right(target)[:, None]
-            return pair + self.relative_position(features.residue_index)
+            left, right = self.left(target)[:, :, None], self.right(target)[:, None]
+
+            def embedded(start: int, stop: int) -> Tensor:
+                some = slice(start, stop)
+                pair = left[:, some] + right
+                return pair + self.relative_position(features.residue_index, some)
+
+            return self.rows.chunked(embedded, left.shape[1], 3 * right.nbytes, 1)
 
         pair_mask = features.mask[:, :, None] & features.mask[:, None, :]
         found, templates = Templates.of(features), self.templates
         maps: Tensor | None = None
         if found is not None and templates is not None:  # first, as they save most
             maps = once("templates", FIELDS, lambda: templates.maps(pair_mask, found))
-        pair = once("pair", OF_PAIR, of_query) + self.recycling.pair(recycled)
+        pair = self.recycling.onto_pair(once("pair", OF_PAIR, of_query), recycled)
         if found is not None and templates is not None and maps is not None:
-            pair = pair + templates.attention(pair, maps, found.exists)
+            own = None if torch.is_grad_enabled() else pair
+            update = templates.attention(pair, maps, found.exists, own)
+            pair = pair if update is None else pair + update
             del maps
         rows, mask = self.msa(msa) + self.target_msa(target)[:, None], features.msa_mask
         rows = self.recycling.onto_first_row(rows, recycled)

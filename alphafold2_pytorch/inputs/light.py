@@ -55,7 +55,7 @@ class TokenInputs(InputEmbedding):
             # first, as they save most
             found = once("templates", FIELDS, lambda: templates.maps(features))
         pair = once("pair", OF_PAIR, lambda: self._pair(features))
-        pair = pair + self.recycling.pair(recycled)
+        pair = self.recycling.onto_pair(pair, recycled)
         if templates is not None and found:
             pair = pair + templates.over_templates(pair, *found)
             del found

@@ -5,6 +5,7 @@ from torch import nn
 
 from alphafold2_pytorch.geometry.atoms import distance_bins
 from alphafold2_pytorch.layers.init import linear
+from alphafold2_pytorch.ops.runtime import Rows
 from alphafold2_pytorch.streams import Recycled
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
@@ -18,15 +19,24 @@ class RecyclingEmbedding(nn.Module):
     def __init__(self, dim: int, dim_msa: int, distances: bool, bins: int = 15):
         super().__init__()
         self.norm_pair, self.norm_msa = nn.LayerNorm(dim), nn.LayerNorm(dim_msa)
-        self.bins = bins
+        self.bins, self.rows = bins, Rows()
         self.distances = linear(bins, dim) if distances else None
 
-    def pair(self, recycled: Recycled) -> Float[Tensor, "b n n d"]:
-        update = self.norm_pair(recycled.pair)
+    def onto_pair(
+        self, pair: Float[Tensor, "b n n d"], recycled: Recycled
+    ) -> Float[Tensor, "b n n d"]:
+        """A new pair representation, with the last one, normed, and its distances added."""
+        binned = None
         if self.distances is not None and recycled.cbeta is not None:
             binned = distance_bins(recycled.cbeta, first=3.25, last=20.75, bins=self.bins)
-            update = update + self.distances(binned.to(update.dtype))
-        return update
+
+        def rows(pair: Tensor, last: Tensor, binned: Tensor | None) -> Tensor:
+            update = self.norm_pair(last)
+            if self.distances is not None and binned is not None:
+                update = update + self.distances(binned.to(update.dtype))
+            return pair + update
+
+        return self.rows(rows, pair, 3, recycled.take_pair(), binned)
 
     def onto_first_row(
         self, msa: Float[Tensor, "b s m d_msa"], recycled: Recycled

@@ -19,7 +19,10 @@ class RelativePosition(nn.Module):
         self.reach = reach
         self.embed = linear(2 * reach + 1, dim)
 
-    def forward(self, residue_index: Int[Tensor, "b n"]) -> Float[Tensor, "b n n d"]:
-        offset = residue_index[:, :, None] - residue_index[:, None, :]
+    def forward(
+        self, residue_index: Int[Tensor, "b n"], rows: slice = slice(None)
+    ) -> Float[Tensor, "b r n d"]:
+        """Of all pairs, or of those in some rows."""
+        offset = residue_index[:, rows, None] - residue_index[:, None]
         offset = torch.clamp(offset + self.reach, 0, 2 * self.reach)
-        return F.embedding(offset, self.embed.weight.T) + self.embed.bias
+        return F.embedding(offset, self.embed.weight.T + self.embed.bias)

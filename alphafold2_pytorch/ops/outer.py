@@ -33,14 +33,14 @@ class OuterProduct(Operation):
         e = right.shape[-1]
         # In float16 a sum over thousands of rows has no room. A power of two loses no digits.
         scale = 2.0 ** -math.ceil(math.log2(max(s, 1)) / 2)
-        left, right, bias = left * scale, right * scale, bias * scale**2
-        rows_in_common = (in_common(keep) + eps) * scale**2
+        bias, rows_in_common = bias * scale**2, (in_common(keep) + eps) * scale**2
         project_rows = s < d  # before they are summed, which is less work than projecting their sum
         orders = ("projected, then summed", "summed, then projected")
         ran, left_out = orders if project_rows else orders[::-1]
         self.ran(ran, left, lambda: {left_out: f"more work with {s} rows of {d} features"})
         named = self.runtime.linear
         if project_rows:
+            left, right = left * scale, right * scale
             right = torch.einsum("bsje,ode->bsdjo", right, weight.unflatten(1, (d, e)))
             columns = right.reshape(b, s * d, -1)
 
@@ -52,7 +52,10 @@ class OuterProduct(Operation):
             return self.added(
                 project_first, n, 2 * columns[:, 0].numel() * left.element_size(), 1, into
             )
-        rows, columns = (x.permute(0, 2, 3, 1).contiguous() for x in (left, right))
+        rows, columns = (  # copies, which may be changed, and no others beside them
+            x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).mul_(scale)
+            for x in (left, right)
+        )
         columns = columns.flatten(1, 2)
 
         def run(start: int, stop: int) -> Tensor:
