@@ -1,6 +1,7 @@
 """Freed memory that is kept for the next tensor."""
 
 import ctypes
+import os
 
 LARGEST = 32 * 2**20  # bytes of a tensor whose memory is kept; of larger ones holes would remain
 MOST = 256 * 2**20  # bytes that are kept free at the end of the heap
@@ -9,13 +10,16 @@ keeps = False  # whether this process does
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep up to 256 MiB of what it frees; False where the C library cannot.
+    """Let this process keep up to 256 MiB of what it frees; False where the C library cannot, or
+    where `MALLOC_MMAP_THRESHOLD_` or `MALLOC_TRIM_THRESHOLD_` of the environment already decide.
 
     glibc gives back to the system what tensors held, and each new one waits until the system has
     cleared its pages: on a CPU up to a tenth of the time of a short chain. This holds for the whole
     process, so importing the package does not do it: the command line does, when it starts.
     """
     global keeps
+    if {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"} & set(os.environ):
+        return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no glibc: macOS, Windows, musl

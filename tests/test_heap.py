@@ -71,6 +71,13 @@ def test_freed_memory_is_kept_and_importing_alone_does_not_ask_for_that():
     assert pages("keep") < 1000 < pages("leave")
 
 
+def test_settings_of_the_environment_are_left_alone(monkeypatch):
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+    script = "from alphafold2_pytorch import keep_freed_memory as keep; print(keep())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 def test_what_is_kept_goes_back_before_tensors_that_cannot_lie_in_it():
     done = subprocess.run([sys.executable, "-c", ROOM], capture_output=True, text=True)
