@@ -1,18 +1,22 @@
 """Linear layers: every product gives the numbers and gradients of the definition."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from kit import random_features
 from torch import nn
 
 from alphafold2_pytorch import Alphafold2, Runtime, explain
+from alphafold2_pytorch.ops import linear as module
 from alphafold2_pytorch.ops import set_runtime
-from alphafold2_pytorch.ops.batched import products
+from alphafold2_pytorch.ops.batched import exact, faster, products
 from alphafold2_pytorch.ops.linear import (
     BACKENDS,
     LEAST,
     Linear,
     choose,
+    intel,
     linear,
     reasons,
     refuses,
@@ -79,15 +83,44 @@ def test_float16_sums_have_room():
         assert products(left, left, False, "auto").eq(120_000).all()
 
 
+@pytest.fixture(params=["AuthenticAMD", "GenuineIntel"])
+def maker(request, monkeypatch):
+    """Whose processor it is taken for."""
+    monkeypatch.setattr(module, "intel", lambda: request.param == "GenuineIntel")
+    return request.param
+
+
 def test_auto_leaves_small_products_alone_and_says_why():
     x = torch.randn(3, 8)
     weight = torch.randn(4, 8)
     assert choose(x, weight, "auto") == "torch"
     told = reasons(x, weight, "auto", "torch")
     assert told == {"onednn": refuses(x, weight) or "too small to be worth it"}
-    wide = torch.randn(LEAST // 64, 8)
-    if refuses(wide, torch.randn(8, 8)) is None:
-        assert choose(wide, torch.randn(8, 8), "auto") == "onednn"
+
+
+def test_auto_leaves_products_to_mkl_on_intels_processors(maker):
+    x, weight = torch.randn(LEAST // 64, 8), torch.randn(8, 8)
+    skip_if_refused("onednn", x, weight)
+    mkl = maker == "GenuineIntel"
+    assert choose(x, weight, "auto") == ("torch" if mkl else "onednn")
+    assert choose(x, weight, "onednn") == "onednn"
+    assert reasons(x, weight, "auto", "torch") == {"onednn": "slower here"}
+    left, right = torch.randn(40, 199, 32), torch.randn(40, 32, 199)
+    assert faster(left, right) == (exact() and not mkl)
+    assert faster(left, right, "onednn") == exact()
+
+
+@pytest.mark.parametrize("text", ["vendor_id\t: GenuineIntel\n", "vendor_id\t: AuthenticAMD\n"])
+def test_the_maker_of_the_processor_is_read(text, monkeypatch):
+    monkeypatch.setattr(Path, "read_text", lambda path: text)
+    assert intel.__wrapped__() == ("Intel" in text)
+
+    def missing(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    monkeypatch.setattr(module.platform, "processor", lambda: f"Family 6, {text.split()[-1]}")
+    assert intel.__wrapped__() == ("Intel" in text)
 
 
 def test_a_named_backend_that_refuses_is_an_error():

@@ -30,7 +30,7 @@ def batched(
     With gradients by PyTorch's own choice: oneDNN adds up in another order, and over a backward
     pass too its rounding came to more than twice MKL's.
     """
-    if named == "torch" or torch.is_grad_enabled() or not faster(left, right):
+    if named == "torch" or torch.is_grad_enabled() or not faster(left, right, named):
         return torch.bmm(left, right)
     return by_onednn(left, right)
 
@@ -58,10 +58,11 @@ def products(
     return stack(found) if whole else left
 
 
-def faster(left: Tensor, right: Tensor) -> bool:
-    """Whether oneDNN is the better choice, and exact."""
-    small = left.numel() * right.shape[-1] < linear.LEAST
-    return not small and linear.refuses(left, right) is None and exact()
+def faster(left: Tensor, right: Tensor, named: str = "auto") -> bool:
+    """Whether oneDNN is the better choice, or asked for by name; and exact."""
+    if left.numel() * right.shape[-1] < linear.LEAST or linear.refuses(left, right):
+        return False
+    return (named == "onednn" or not linear.intel()) and exact()
 
 
 def by_onednn(left: Tensor, right: Tensor) -> Tensor:
