@@ -20,6 +20,7 @@ from alphafold2_pytorch.ops.linear import (
     linear,
     reasons,
     refuses,
+    together,
 )
 
 ROUNDING = 2  # times the error of PyTorch's own product in the same dtype
@@ -62,6 +63,21 @@ def test_views_and_missing_biases_are_read_as_they_are(name):
     leaf = x.contiguous().requires_grad_()
     linear(leaf, weight, named=name).sum().backward()  # whose gradient is an expanded view
     assert torch.allclose(leaf.grad, weight.sum(0).expand_as(leaf), atol=1e-5)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_layers_together_give_what_each_gives_alone_in_parts(replaced):
+    one, two = Linear(6, 8), Linear(6, 4)
+    double = (nn.Linear if replaced else Linear)(6, 8, bias=False)
+    x = torch.randn(2, 3, 6)
+    alone = torch.cat([one(x), double(x), two(x)], -1)
+    parts = together(4, one, double, two)(x)
+    assert [part.shape[-1] for part in parts] == [4] * 5
+    assert torch.allclose(torch.cat(parts, -1), alone, atol=1e-6)
+    weights = [*one.parameters(), *double.parameters(), *two.parameters()]
+    expected = torch.autograd.grad(alone.square().sum(), weights)
+    found = torch.autograd.grad(torch.cat(parts, -1).square().sum(), weights)
+    assert all(torch.allclose(x, y, atol=1e-4) for x, y in zip(expected, found, strict=True))
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -38,3 +38,14 @@ def test_long_keys_are_copied_once_for_all_tiles():
         torch.Size(x.input_shapes[0]).numel() for x in seen.events() if x.name == "aten::copy_"
     )
     assert 0 < sum(size >= heads * keys * width for size in sizes) <= 2
+
+
+def test_a_bias_with_gradients_does_not_keep_the_fused_kernel_away(monkeypatch):
+    """As on Intel's processors, whose tiles are PyTorch's own."""
+    monkeypatch.setattr(tiled, "faster", lambda left, right: False)
+    call = attention_call(40, torch.float32, bias=True, mask=False)
+    for each in call[:4]:
+        each.requires_grad_()
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        BACKENDS["tiled"].run(*call)
+    assert any("flash_attention" in x.name for x in seen.events())

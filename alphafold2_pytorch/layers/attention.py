@@ -57,25 +57,23 @@ class GatedAttention(nn.Module):
         With `into`, the result is added to that, which may be `x`.
         """
 
+        dim, inner = self.widths  # of the norm and the result; of q, k, v, the gate and their value
+        keys = () if context is not None else (self.kv,)
+        project = together(inner, self.q, self.gate, *keys)
+
         def run(x: Tensor, mask: Tensor | None, context: Tensor | None) -> Tensor:
-            x = x if norm is None else norm(x)
-            return self._attended(x, x if context is None else context, mask, bias)
+            q, gate, *kv = project(x if norm is None else norm(x))
+            k, v = kv or self.kv(context).split(inner, -1)
+            return self.out(sigmoid_gate(self._attended(q, k, v, mask, bias), gate))
 
         if self.tied:
             return added(run(x, mask, context), into)
-        dim, inner = self.widths  # of the norm and the result; of q, k, v, the gate and their value
         return self.rows(run, x, 2 + 5 * inner / dim, mask, context, into=into)
 
     def _attended(
-        self, x: Tensor, context: Tensor, mask: Tensor | None, bias: Tensor | None
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None
     ) -> Tensor:
-        if x is context:
-            q, kv, gate = together(x, self.q, self.kv, self.gate)
-        else:
-            [kv], (q, gate) = together(context, self.kv), together(x, self.q, self.gate)
-        q = rearrange(q, "b r n (h d) -> b r h n d", h=self.heads)
-        k, v = rearrange(kv, "b r n (two h d) -> two b r h n d", two=2, h=self.heads)
+        q, k, v = (rearrange(x, "b r n (h d) -> b r h n d", h=self.heads) for x in (q, k, v))
         if self.rotary is not None:
             q, k = (self.rows(self.rotary, each, 3) for each in (q, k))
-        out = rearrange(self.attend(q, k, v, bias, mask), "b r h n d -> b r n (h d)")
-        return self.out(sigmoid_gate(out, gate))
+        return rearrange(self.attend(q, k, v, bias, mask), "b r h n d -> b r n (h d)")

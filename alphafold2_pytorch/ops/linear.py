@@ -6,6 +6,7 @@ On Intel's it is not: training an Evoformer block took a quarter longer.
 """
 
 import platform
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,24 +45,35 @@ def linear(
     return run(choose(x, weight, named), x, weight, bias, relu)
 
 
-def together(x: Float[Tensor, "*b d"], *layers: nn.Module) -> tuple[Tensor, ...]:
-    """What several layers make of the same input, by one product.
+def together(width: int, *layers: nn.Module) -> Callable[[Tensor], list[Tensor]]:
+    """A function that gives what several layers make of its input, in parts of `width` features.
 
-    Layers that somebody has put in place of a `Linear` are called one by one.
+    It takes one product, of weights that are joined once, now. Layers that somebody has put in
+    place of a `Linear` are called one by one.
     """
     own = [each for each in layers if type(each) is Linear]
     if len(own) < len(layers):
-        return tuple(each(x) for each in layers)
+        return lambda x: [part for each in layers for part in each(x).split(width, -1)]
     weight = torch.cat([each.weight for each in own])
+    biases = [
+        bias
+        for each in own
+        for bias in (
+            [None] * (each.out_features // width) if each.bias is None else each.bias.split(width)
+        )
+    ]
     named = own[0].runtime.linear
-    zero = weight.new_zeros(())
-    biases: list[Tensor] = []
-    for each in own:
-        biases.append(zero.expand(each.out_features) if each.bias is None else each.bias)
-    name = choose(x, weight, named)
-    own[0].ran(name, x, lambda: reasons(x, weight, named, name))
-    found = run(name, x, weight, torch.cat(biases), False)
-    return found.split([each.out_features for each in own], -1)
+
+    def apply(x: Tensor) -> list[Tensor]:
+        name = choose(x, weight, named)
+        own[0].ran(name, x, lambda: reasons(x, weight, named, name))
+        parts = run(name, x, weight, None, False).split(width, -1)
+        # to the parts that have one: with the product, zeros would be added to the others
+        return [
+            part if bias is None else part + bias for part, bias in zip(parts, biases, strict=True)
+        ]
+
+    return apply
 
 
 def choose(x: Tensor, weight: Tensor, named: str) -> str:

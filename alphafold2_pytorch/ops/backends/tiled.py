@@ -82,7 +82,9 @@ class TiledAttention(torch.autograd.Function):
     ) -> Any:
         ctx.save_for_backward(q, k, v, bias, mask)
         ctx.dropout, ctx.seed = dropout, seed
-        return attended(q, k, v, bias, mask, dropout, seed)
+        # PyTorch's fused attention refuses a bias that requires gradients, though none are taken
+        bias = None if bias is None else bias.detach()
+        return attended(q.detach(), k.detach(), v.detach(), bias, mask, dropout, seed)
 
     @staticmethod
     @once_differentiable
