@@ -119,7 +119,8 @@ def commit() -> str:
 
 def page_path(what: str) -> Path:
     """Where a page belongs: `results/{what}_{hardware}_{yyyymm}.md`."""
-    hardware = re.sub(r"\W+", "_", f"{processor()} {os.cpu_count()} cores").strip("_").lower()
+    maker = re.sub(r"\(R\)|\(TM\)|processor|@.*", "", processor(), flags=re.IGNORECASE)
+    hardware = re.sub(r"\W+", "_", f"{maker} {os.cpu_count()} cores").strip("_").lower()
     return RESULTS / f"{what}_{hardware}_{date.today():%Y%m}.md"
 
 

@@ -78,6 +78,8 @@ def test_layers_together_give_what_each_gives_alone_in_parts(replaced):
     expected = torch.autograd.grad(alone.square().sum(), weights)
     found = torch.autograd.grad(torch.cat(parts, -1).square().sum(), weights)
     assert all(torch.allclose(x, y, atol=1e-4) for x, y in zip(expected, found, strict=True))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert {part.dtype for part in together(4, one, double, two)(x)} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -55,13 +55,10 @@ def together(width: int, *layers: nn.Module) -> Callable[[Tensor], list[Tensor]]
     if len(own) < len(layers):
         return lambda x: [part for each in layers for part in each(x).split(width, -1)]
     weight = torch.cat([each.weight for each in own])
-    biases = [
-        bias
-        for each in own
-        for bias in (
-            [None] * (each.out_features // width) if each.bias is None else each.bias.split(width)
-        )
-    ]
+    biases: list[Tensor | None] = []
+    for each in own:
+        none = [None] * (each.out_features // width)
+        biases += none if each.bias is None else each.bias.split(width)
     named = own[0].runtime.linear
 
     def apply(x: Tensor) -> list[Tensor]:
@@ -70,7 +67,8 @@ def together(width: int, *layers: nn.Module) -> Callable[[Tensor], list[Tensor]]
         parts = run(name, x, weight, None, False).split(width, -1)
         # to the parts that have one: with the product, zeros would be added to the others
         return [
-            part if bias is None else part + bias for part, bias in zip(parts, biases, strict=True)
+            part if bias is None else part + bias.to(part.dtype)
+            for part, bias in zip(parts, biases, strict=True)
         ]
 
     return apply
