@@ -26,7 +26,7 @@ def peak():  # of this process; ru_maxrss would begin with its parent's
 n, rows, ensemble = map(int, sys.argv[1:])
 torch.set_num_threads(1)
 model = Alphafold2(tiny_config("evoformer", dim=32, heads=4, predict_coords=True)).eval()
-set_runtime(model, Runtime(chunk_bytes=16 * 2**20))
+set_runtime(model, Runtime(chunk_bytes=4 * 2**20))
 with torch.no_grad():
     model.predict(random_features(16, 4), recycles=1)  # libraries load on first use
     before = peak()

@@ -37,6 +37,9 @@ CASES: dict[str, dict[str, tuple]] = {
 }
 
 
+ROUNDINGS = 8 * 2**-23
+
+
 def lines_of(factory: pytest.TempPathFactory, script: str, *arguments: str) -> list[dict]:
     """What the script printed; workers of one session share the first one's run."""
     from filelock import FileLock  # torch brings it
@@ -57,11 +60,15 @@ def lines_of(factory: pytest.TempPathFactory, script: str, *arguments: str) -> l
 
 
 def check_errors(found: dict[str, list[float]]) -> None:
-    """At most twice plain PyTorch's own error in the same dtype, and small beside the numbers."""
+    """At most twice plain PyTorch's own error in the same dtype, and small beside the numbers.
+
+    Beside that eight roundings of float32: how exact plain PyTorch's sums over all pairs are is
+    another matter on each processor; on an Intel Xeon ours were off by up to five times as much.
+    """
     wrong = {
         name: f"off by {ours:.2e}, plain PyTorch by {plain:.2e}, of {size:.2e}"
         for name, (ours, plain, size) in found.items()
-        if not (ours <= 2 * plain and ours < 0.02 * size)
+        if not (ours <= 2 * plain + ROUNDINGS * size and ours < 0.02 * size)
     }
     assert not wrong, wrong
 
