@@ -15,12 +15,13 @@ from alphafold2_pytorch.ops.linear import (
     BACKENDS,
     LEAST,
     Linear,
+    Together,
     choose,
     intel,
     linear,
+    linear_first,
     reasons,
     refuses,
-    together,
 )
 
 ROUNDING = 2  # times the error of PyTorch's own product in the same dtype
@@ -66,20 +67,37 @@ def test_views_and_missing_biases_are_read_as_they_are(name):
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_layers_together_give_what_each_gives_alone_in_parts(replaced):
+@pytest.mark.parametrize("training", [False, True])
+def test_layers_together_give_what_each_gives_alone_in_parts(replaced, training):
     one, two = Linear(6, 8), Linear(6, 4)
     double = (nn.Linear if replaced else Linear)(6, 8, bias=False)
     x = torch.randn(2, 3, 6)
     alone = torch.cat([one(x), double(x), two(x)], -1)
-    parts = together(4, one, double, two)(x)
+    with torch.set_grad_enabled(training):
+        layers = Together(4, one, double, two)
+        parts = layers(x, *layers.tensors)
     assert [part.shape[-1] for part in parts] == [4] * 5
+    assert layers.count == (0 if replaced else 5 if training else 1)
     assert torch.allclose(torch.cat(parts, -1), alone, atol=1e-6)
-    weights = [*one.parameters(), *double.parameters(), *two.parameters()]
-    expected = torch.autograd.grad(alone.square().sum(), weights)
-    found = torch.autograd.grad(torch.cat(parts, -1).square().sum(), weights)
-    assert all(torch.allclose(x, y, atol=1e-4) for x, y in zip(expected, found, strict=True))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert {part.dtype for part in together(4, one, double, two)(x)} == {torch.bfloat16}
+    if training:
+        weights = [*one.parameters(), *double.parameters(), *two.parameters()]
+        expected = torch.autograd.grad(alone.square().sum(), weights)
+        found = torch.autograd.grad(torch.cat(parts, -1).square().sum(), weights)
+        assert all(torch.allclose(x, y, atol=1e-4) for x, y in zip(expected, found, strict=True))
+    with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(training):
+        assert {part.dtype for part in layers(x, *layers.tensors)} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_features_first_are_the_transposed(name):
+    torch.manual_seed(0)
+    leaves = [torch.randn(shape, requires_grad=True) for shape in ((600, 48), (40, 48), (40,))]
+    skip_if_refused(name, *leaves[:2])
+    slope = torch.randn(40, 600)
+    expected, found = linear(*leaves).t(), linear_first(*leaves, name)
+    assert found.is_contiguous() and torch.allclose(found, expected, atol=1e-5)
+    pairs = zip(*(torch.autograd.grad(x, leaves, slope) for x in (expected, found)), strict=True)
+    assert all(torch.allclose(x, y, atol=1e-4) for x, y in pairs)
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -88,17 +106,33 @@ def test_layers_together_give_what_each_gives_alone_in_parts(replaced):
 def test_products_of_stacks_of_matrices(turned, size, batch):
     torch.manual_seed(0)
     both = torch.randn(batch, 6, size, size)
-    left, right = both.chunk(2, 1)
-    pattern = "bdki,bdkj->bdij" if turned else "bdik,bdjk->bdij"
-    expected = torch.einsum(pattern, left.double(), right.double())
+
+    def call(both):
+        left, right = both.chunk(2, 1)
+        pattern = "bdki,bdkj->bdij" if turned else "bdik,bdjk->bdij"
+        return torch.einsum(pattern, left, right)
+
+    leaf, slope = both.clone().requires_grad_(), torch.randn(batch, 3, size, size)
+    true = both.double().requires_grad_()
+    out = products(leaf, turned, "auto")
+    assert torch.allclose(out.double(), call(true), atol=1e-4)
+    found, expected = (
+        torch.autograd.grad(y, x, slope.to(x)) for x, y in ((leaf, out), (true, call(true)))
+    )
+    assert torch.allclose(found[0].double(), expected[0], atol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = products(leaf, turned, "auto")
+    assert low.dtype == torch.bfloat16 and low.requires_grad
+    [rough] = torch.autograd.grad(low, leaf, slope.bfloat16())
+    assert (rough - found[0]).norm() < 0.02 * found[0].norm()
     with torch.no_grad():
-        assert torch.allclose(products(left, right, turned, "auto").double(), expected, atol=1e-4)
+        assert torch.allclose(products(both, turned, "auto").double(), call(true), atol=1e-4)
 
 
 def test_float16_sums_have_room():
-    left = torch.full((1, 1, 300, 300), 20.0, dtype=torch.float16)
+    both = torch.full((1, 2, 300, 300), 20.0, dtype=torch.float16)
     with torch.no_grad():
-        assert products(left, left, False, "auto").eq(120_000).all()
+        assert products(both, False, "auto").eq(120_000).all()
 
 
 @pytest.fixture(params=["AuthenticAMD", "GenuineIntel"])

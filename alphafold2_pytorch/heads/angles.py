@@ -45,7 +45,7 @@ class AngleHead(Head):
 
     @float32
     def forward(self, x: Representations) -> Float[Tensor, "b n n k"]:
-        logits = self.rows(lambda rows: self.to_bins(self.norm(rows)), x.pair, 2)
+        logits = self.rows(lambda rows: self.to_bins(self.norm(rows)), x.pair, 2, reads=(self,))
         return logits + logits.transpose(1, 2) if self.symmetric else logits
 
     @abstractmethod

@@ -49,7 +49,7 @@ class RealDistanceHead(DistanceHead):
 
     @float32
     def forward(self, x: Representations) -> Float[Tensor, "b n n two"]:
-        half = widen(self.rows(lambda rows: self.out(self.norm(rows)), x.pair, 2))
+        half = widen(self.rows(lambda rows: self.out(self.norm(rows)), x.pair, 2, reads=(self,)))
         mean, std = F.softplus(half + half.transpose(1, 2)).unbind(-1)
         return torch.stack([MEAN * mean, self.smallest + STD * std], dim=-1)
 

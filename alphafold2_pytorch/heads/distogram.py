@@ -56,7 +56,7 @@ class DistogramHead(DistanceHead):
 
     @float32
     def forward(self, x: Representations) -> Float[Tensor, "b n n k"]:
-        half = self.rows(lambda rows: self.to_bins(self.norm(rows)), x.pair, 2)
+        half = self.rows(lambda rows: self.to_bins(self.norm(rows)), x.pair, 2, reads=(self,))
         return half + half.transpose(1, 2)
 
     @float32

@@ -54,7 +54,7 @@ class PaeHead(Head):
 
     @float32
     def forward(self, x: Representations) -> Float[Tensor, "b n n k"]:
-        return self.rows(self.logits, x.pair)
+        return self.rows(self.logits, x.pair, reads=(self.logits,))
 
     @float32
     def loss(

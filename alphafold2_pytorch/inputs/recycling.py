@@ -36,7 +36,7 @@ class RecyclingEmbedding(nn.Module):
                 update = update + self.distances(binned.to(update.dtype))
             return pair + update
 
-        return self.rows(rows, pair, 3, recycled.take_pair(), binned)
+        return self.rows(rows, pair, 3, recycled.take_pair(), binned, reads=(self,))
 
     def onto_first_row(
         self, msa: Float[Tensor, "b s m d_msa"], recycled: Recycled

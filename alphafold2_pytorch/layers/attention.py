@@ -7,7 +7,7 @@ from alphafold2_pytorch.layers.init import linear
 from alphafold2_pytorch.layers.rotary import Rotary
 from alphafold2_pytorch.ops import Attend, SparseAttend, TiedAttend
 from alphafold2_pytorch.ops.gate import sigmoid_gate
-from alphafold2_pytorch.ops.linear import together
+from alphafold2_pytorch.ops.linear import Together
 from alphafold2_pytorch.ops.runtime import Rows, added
 from alphafold2_pytorch.typing import Bool, Float, Tensor
 
@@ -59,16 +59,26 @@ class GatedAttention(nn.Module):
 
         dim, inner = self.widths  # of the norm and the result; of q, k, v, the gate and their value
         keys = () if context is not None else (self.kv,)
-        project = together(inner, self.q, self.gate, *keys)
+        project = Together(inner, self.q, self.gate, *keys)
 
-        def run(x: Tensor, mask: Tensor | None, context: Tensor | None) -> Tensor:
-            q, gate, *kv = project(x if norm is None else norm(x))
+        def run(
+            x: Tensor,
+            mask: Tensor | None,
+            context: Tensor | None,
+            bias: Tensor | None,
+            *tensors: Tensor | None,
+        ) -> Tensor:
+            q, gate, *kv = project(x if norm is None else norm(x), *tensors)
             k, v = kv or self.kv(context).split(inner, -1)
-            return self.out(sigmoid_gate(self._attended(q, k, v, mask, bias), gate))
+            return sigmoid_gate(self._attended(q, k, v, mask, bias), gate)
 
+        whole = (bias, *project.tensors)
         if self.tied:
-            return added(run(x, mask, context), into)
-        return self.rows(run, x, 2 + 5 * inner / dim, mask, context, into=into)
+            return added(self.out(run(x, mask, context, *whole)), into)
+        reads = (self,) if norm is None else (self, norm)
+        growth = 2 + 5 * inner / dim
+        given = {"whole": whole, "reads": reads, "last": self.out, "into": into}
+        return self.rows(run, x, growth, mask, context, **given)
 
     def _attended(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None

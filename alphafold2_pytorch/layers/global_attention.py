@@ -39,7 +39,8 @@ class GlobalAttention(nn.Module):
         def run(x: Tensor, mask: Tensor) -> Tensor:
             return self._attended(x if norm is None else norm(x), mask)
 
-        return self.rows(run, x, self.growth, mask)
+        read = (self,) if norm is None else (self, norm)
+        return self.rows(run, x, self.growth, mask, reads=read)
 
     def _attended(self, x: Tensor, mask: Tensor) -> Tensor:
         keep = mask[..., None].to(x.dtype)

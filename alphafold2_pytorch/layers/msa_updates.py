@@ -47,7 +47,7 @@ class MsaRowAttention(nn.Module):
         bias = None
         if self.bias is not None:
             require_aligned(x)
-            bias = self.rows(self.bias, x.pair)
+            bias = self.rows(self.bias, x.pair, reads=(self.bias,))
             bias = rearrange(bias, "b i j h -> b h i j").contiguous()
         into = x.mine("msa", self)
         return self.dropout(self.attention(x.msa, x.msa_mask, bias, norm=self.norm, into=into))

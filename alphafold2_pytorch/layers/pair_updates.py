@@ -41,7 +41,8 @@ class OuterProductMean(nn.Module):
             msa = self.norm(msa)
             return torch.cat([self.left(msa), self.right(msa)], -1) * mask[..., None]
 
-        left, right = self.rows(sides, x.msa, self.growth, x.msa_mask).chunk(2, -1)
+        both = self.rows(sides, x.msa, self.growth, x.msa_mask, reads=(self,))
+        left, right = both.chunk(2, -1)
         into = x.mine("pair", self)
         return self.outer(left, right, x.msa_mask, self.out.weight, self.out.bias, into=into)
 
@@ -107,7 +108,8 @@ class TriangleAttention(nn.Module):
             into = into if into is None else into.transpose(1, 2)
         bias = None
         if self.bias is not None:
-            bias = self.rows(lambda pair: self.bias(self.norm(pair)), pair)
+            read = (self.norm, self.bias)
+            bias = self.rows(lambda pair: self.bias(self.norm(pair)), pair, reads=read)
             bias = rearrange(bias, "b i j h -> b h i j").contiguous()
         update = self.attention(pair, mask, bias, norm=self.norm, into=into)
         if update is None or self.starting:

@@ -22,7 +22,7 @@ class Transition(nn.Module):
         self, x: Float[Tensor, "b i j d"], into: Float[Tensor, "b i j d"] | None = None
     ) -> Float[Tensor, "b i j d"] | None:
         """The update, or None once it has been added to `into`."""
-        return self.rows(self._update, x, 2 * self.widen, into=into)
+        return self.rows(self._update, x, 2 * self.widen, reads=(self,), last=self.out, into=into)
 
     def _update(self, x: Tensor) -> Tensor:
-        return self.out(self.dropout(self.wide(self.norm(x), relu=True)))
+        return self.dropout(self.wide(self.norm(x), relu=True))

@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from alphafold2_pytorch.ops import linear
 from alphafold2_pytorch.ops.pieces import MOST
-from alphafold2_pytorch.ops.runtime import stack
 from alphafold2_pytorch.typing import Float, Tensor
 
 # Inner size, rows and columns of the products that `exact` tries.
@@ -36,26 +36,53 @@ def batched(
 
 
 def products(
-    left: Float[Tensor, "b d i k"], right: Float[Tensor, "b d j k"], turned: bool, named: str
+    both: Float[Tensor, "b two_d i k"], turned: bool, named: str
 ) -> Float[Tensor, "b d i j"]:
-    """left right^T of each matrix, or left^T right if they are `turned` (k i and k j).
+    """left right^T of each matrix of both halves, or left^T right if they are `turned`.
 
     In float32 where they came in float16, which has no room for the sum. Without gradients what is
-    found is written over `left`.
+    found is written over the left half.
     """
-    if left.dtype == torch.float16:
-        with torch.autocast(left.device.type, enabled=False):
-            return products(left.float(), right.float(), turned, named)
-    bytes_each = left.element_size() * left[0, 0].numel()
-    size = max(1, MOST.get(left.device.type, MOST["cpu"]) // max(bytes_each, 1))
-    whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    found = []
+    if both.dtype == torch.float16:
+        with torch.autocast(both.device.type, enabled=False):
+            return products(both.float(), turned, named)
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        plain = torch.compiler.is_compiling() or torch.is_autocast_enabled(both.device.type)
+        return halves(both, turned) if plain else Halves.apply(both, turned)
+    left, right = both.chunk(2, 1)
+    size = max(1, MOST.get(left.device.type, MOST["cpu"]) // max(left[0, 0].nbytes, 1))
     for lefts, rights in zip(left, right, strict=True):
-        pairs = zip(lefts.split(size), rights.split(size), strict=True)
-        for mine, theirs in [(lefts, rights)] if whole else pairs:
-            product = batched(*((mine.mT, theirs) if turned else (mine, theirs.mT)), named)
-            found.append(product if whole else mine.copy_(product))
-    return stack(found) if whole else left
+        for mine, theirs in zip(lefts.split(size), rights.split(size), strict=True):
+            pair = (mine.mT, theirs) if turned else (mine, theirs.mT)
+            mine.copy_(batched(*pair, named))
+    return left
+
+
+def halves(both: Tensor, turned: bool) -> Tensor:
+    """The products, by PyTorch's own choice."""
+    left, right = both.chunk(2, 1)
+    return left.mT @ right if turned else left @ right.mT
+
+
+class Halves(torch.autograd.Function):
+    """Writes the gradients of both halves where they belong: autograd would join them by a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, both: Any, turned: Any) -> Any:
+        ctx.save_for_backward(both)
+        ctx.turned = turned
+        return halves(both, turned)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Any) -> Any:
+        [both] = ctx.saved_tensors
+        found = torch.empty_like(both)
+        for each, left, right, of in zip(slope, *both.chunk(2, 1), found, strict=True):
+            of_left, of_right = of.chunk(2)
+            torch.bmm(*((right, each.mT) if ctx.turned else (each, right)), out=of_left)
+            torch.bmm(*((left, each) if ctx.turned else (each.mT, left)), out=of_right)
+        return found, None
 
 
 def faster(left: Tensor, right: Tensor, named: str = "auto") -> bool:

@@ -6,7 +6,6 @@ On Intel's it is not: training an Evoformer block took a quarter longer.
 """
 
 import platform
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,14 @@ class Linear(nn.Linear, Operation):
         self.ran(name, x, lambda: reasons(x, weight, named, name))
         return run(name, x, weight, self.bias, relu)
 
+    def unread(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b o"]:
+        """What has the gradients of the result but no values, if nobody has changed the layer."""
+        changed = type(self).forward is not Linear.forward or "forward" in vars(self)
+        if changed or self._forward_hooks or self._forward_pre_hooks:
+            return self(x)
+        name = choose(x, self.weight, self.runtime.linear)
+        return Unread.apply(x, self.weight, self.bias, name)
+
 
 def linear(
     x: Float[Tensor, "*b d"],
@@ -45,33 +52,62 @@ def linear(
     return run(choose(x, weight, named), x, weight, bias, relu)
 
 
-def together(width: int, *layers: nn.Module) -> Callable[[Tensor], list[Tensor]]:
-    """A function that gives what several layers make of its input, in parts of `width` features.
+def linear_first(
+    x: Float[Tensor, "n d"],
+    weight: Float[Tensor, "o d"],
+    bias: Float[Tensor, " o"],
+    named: str = "auto",
+) -> Float[Tensor, "o n"]:
+    """What `linear` gives with features in front, in memory too."""
+    name = choose(x, weight, named)
+    if name == "torch":
+        return torch.addmm(bias[:, None], weight, x.t())
+    return run(name, x, weight, bias, False).t().contiguous()
 
-    It takes one product, of weights that are joined once, now. Layers that somebody has put in
-    place of a `Linear` are called one by one.
+
+class Together:
+    """What several layers make of one input, in parts of `width` features.
+
+    By one product, of weights that are joined once, now; with gradients on a CPU in full precision
+    by one for each part, because to join the parts' gradients takes longer than that saves. Layers
+    that somebody has put in place of a `Linear` are called one by one. `tensors` are to be given
+    with each call.
     """
-    own = [each for each in layers if type(each) is Linear]
-    if len(own) < len(layers):
-        return lambda x: [part for each in layers for part in each(x).split(width, -1)]
-    weight = torch.cat([each.weight for each in own])
-    biases: list[Tensor | None] = []
-    for each in own:
-        none = [None] * (each.out_features // width)
-        biases += none if each.bias is None else each.bias.split(width)
-    named = own[0].runtime.linear
 
-    def apply(x: Tensor) -> list[Tensor]:
-        name = choose(x, weight, named)
-        own[0].ran(name, x, lambda: reasons(x, weight, named, name))
-        parts = run(name, x, weight, None, False).split(width, -1)
+    def __init__(self, width: int, *layers: nn.Module):
+        own = [each for each in layers if type(each) is Linear]
+        self.width, self.layers, self.count = width, layers, 0  # of weights
+        self.tensors: tuple[Tensor, ...] = ()
+        if len(own) < len(layers):
+            return
+        self.first = own[0]
+        weights = [part for each in own for part in each.weight.split(width)]
+        biases: list[Any] = []
+        for each in own:
+            none = [None] * (each.out_features // width)
+            biases += none if each.bias is None else each.bias.split(width)
+        low = torch.is_autocast_enabled("cpu")  # whose rounding is to be the same with gradients
+        if low or not torch.is_grad_enabled() or weights[0].device.type != "cpu":
+            weights = [torch.cat(weights)]
+        self.count, self.tensors = len(weights), (*weights, *biases)
+
+    def __call__(self, x: Tensor, *tensors: Any) -> list[Tensor]:
+        """`tensors`: this object's own, or what autograd has put in their place."""
+        if not self.count:
+            return [part for each in self.layers for part in each(x).split(self.width, -1)]
+        weights, biases = tensors[: self.count], tensors[self.count :]
+        named = self.first.runtime.linear
+        name = choose(x, weights[0], named)
+        self.first.ran(name, x, lambda: reasons(x, weights[0], named, name))
+        if len(weights) == len(biases):
+            pairs = zip(weights, biases, strict=True)
+            return [run(name, x, weight, bias, False) for weight, bias in pairs]
+        parts = run(name, x, weights[0], None, False).split(self.width, -1)
         # to the parts that have one: with the product, zeros would be added to the others
         return [
             part if bias is None else part + bias.to(part.dtype)
             for part, bias in zip(parts, biases, strict=True)
         ]
-
-    return apply
 
 
 def choose(x: Tensor, weight: Tensor, named: str) -> str:
@@ -160,10 +196,33 @@ class OneDnn(torch.autograd.Function):
         x, weight, out = ctx.saved_tensors
         if out is not None:
             slope = torch.ops.aten.threshold_backward(slope, out, 0)
-        flat, wanted = slope.reshape(-1, len(weight)), ctx.needs_input_grad
-        of_x = product(slope, weight.t(), None, False) if wanted[0] else None
-        of_weight = weight_gradient(x.reshape(-1, x.shape[-1]), flat) if wanted[1] else None
-        return of_x, of_weight, flat.sum(0) if wanted[2] else None, None
+        return *gradients("onednn", x, weight, slope, ctx.needs_input_grad), None
+
+
+class Unread(torch.autograd.Function):
+    """A linear layer of which only gradients are wanted: what comes out is never computed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, name: Any) -> Any:
+        ctx.save_for_backward(x, weight)
+        ctx.name = name
+        return x.new_zeros(()).expand(*x.shape[:-1], len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Any) -> Any:
+        x, weight = ctx.saved_tensors
+        return *gradients(ctx.name, x, weight, slope, ctx.needs_input_grad), None
+
+
+def gradients(name: str, x: Tensor, weight: Tensor, slope: Tensor, wanted: tuple) -> list:
+    """Of x, the weight and the bias of x weight^T + bias, as far as they are wanted."""
+    flat, rows = slope.reshape(-1, len(weight)), x.reshape(-1, x.shape[-1])
+    of_x = run(name, slope, weight.t(), None, False) if wanted[0] else None
+    of_weight = None
+    if wanted[1]:
+        of_weight = weight_gradient(rows, flat) if name == "onednn" else flat.t() @ rows
+    return [of_x, of_weight, flat.sum(0) if wanted[2] else None]
 
 
 def weight_gradient(x: Float[Tensor, "n d"], slope: Float[Tensor, "n o"]) -> Float[Tensor, "o d"]:

@@ -1,4 +1,4 @@
-"""Attention in tiles that stay in a CPU's cache; the weights are never kept."""
+"""Attention in tiles that stay in a CPU's cache; the weights of several are never kept."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -74,39 +74,52 @@ def by_fused(q: Tensor, k: Tensor, v: Tensor, bias: Any, mask: Any) -> Tensor:
 
 
 class TiledAttention(torch.autograd.Function):
-    """Keeps its inputs only. `b r h n d` tensors are laid out as `b r n h d`, like projections."""
+    """Keeps its inputs, and the weights if one tile has them all.
+
+    `b r h n d` tensors are laid out as `b r n h d`, like projections.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, q: Any, k: Any, v: Any, bias: Any, mask: Any, dropout: Any, seed: Any
     ) -> Any:
-        ctx.save_for_backward(q, k, v, bias, mask)
-        ctx.dropout, ctx.seed = dropout, seed
+        ctx.dropout, ctx.seed, weights = dropout, seed, None
         # PyTorch's fused attention refuses a bias that requires gradients, though none are taken
-        bias = None if bias is None else bias.detach()
-        return attended(q.detach(), k.detach(), v.detach(), bias, mask, dropout, seed)
+        given = *(x if x is None else x.detach() for x in (q, k, v, bias)), mask, dropout, seed
+        rows, queries = sizes(q, k)
+        whole = len(q) == 1 and 0 < q.shape[1] <= rows and queries == q.shape[3]
+        # in lower precision the fused attention without gradients would be rounded otherwise
+        if whole and q.dtype in (torch.float32, torch.float64):
+            [tile] = Tile.all(*given)
+            out, weights = like_projection(q), tile.weights()
+            tile.put(out, batched(tile.dropped(weights), tile.v))
+        else:
+            out = attended(*given)
+        ctx.save_for_backward(q, k, v, bias, mask, weights)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Any) -> Any:
-        q, k, v, bias, mask = ctx.saved_tensors
-        of_q, of_k, of_v = (
-            like_projection(q),
-            like_projection(k).zero_(),
-            like_projection(v).zero_(),
-        )
+        q, k, v, bias, mask, kept = ctx.saved_tensors
+        of_q, of_k, of_v = (like_projection(x) for x in (q, k, v))
+        if several := kept is None:
+            of_k.zero_()
+            of_v.zero_()
         of_bias = torch.zeros_like(bias) if bias is not None else None
         for tile in Tile.all(q, k, v, bias, mask, ctx.dropout, ctx.seed):
-            weights, of_out = tile.weights(), tile.queries(slope)
+            weights, of_out = tile.weights() if several else kept, tile.queries(slope)
             dropped = tile.dropped(weights)
-            tile.add_keys(of_v, batched(dropped.mT, of_out))
+            tile.put_keys(of_v, batched(dropped.mT, of_out), several)
             of_weights = tile.dropped(batched(of_out, tile.v.mT))
-            mean = (of_weights * weights).sum(-1, keepdim=True)
-            of_logits = of_weights.sub_(mean).mul_(weights)
+            of_logits = torch.ops.aten._softmax_backward_data(
+                of_weights, weights, -1, weights.dtype
+            )
             if of_bias is not None:
                 tile.add_bias(of_bias, of_logits)
             tile.put(of_q, batched(of_logits, tile.k).mul_(tile.scale))
-            tile.add_keys(of_k, batched(of_logits.mT, tile.q))  # q carries the scale
+            # q carries the scale
+            tile.put_keys(of_k, batched(of_logits.mT, tile.q), several)
         return of_q, of_k, of_v, of_bias, None, None, None
 
 
@@ -126,11 +139,7 @@ class Tile:
         cls, q: Tensor, k: Tensor, v: Tensor, bias: Any, mask: Any, rate: float, seed: int
     ) -> Iterator["Tile"]:
         """Tiles of about `TILE_BYTES` of logits that cover everything once."""
-        b, r, h, n, _ = q.shape
-        per_query = h * k.shape[3] * q.element_size()
-        queries = min(n, max(LEAST_QUERIES, TILE_BYTES // max(per_query, 1)))
-        rows = max(1, TILE_BYTES // max(per_query * n, 1)) if queries == n else 1
-        count = 0
+        (b, r, _, n, _), (rows, queries), count = q.shape, sizes(q, k), 0
         for element in range(b):
             for row in range(0, r, rows):
                 where = slice(row, row + rows)
@@ -173,11 +182,22 @@ class Tile:
         grid = part.unflatten(0, (-1, self.heads))
         whole[self.element, self.rows, :, self.chosen] = grid
 
-    def add_keys(self, whole: Tensor, part: Tensor) -> None:
-        whole[self.element, self.rows] += part.unflatten(0, (-1, self.heads))
+    def put_keys(self, whole: Tensor, part: Tensor, several: bool) -> None:
+        """`several`: tiles have a part in them, so they are added up."""
+        grid, mine = part.unflatten(0, (-1, self.heads)), whole[self.element, self.rows]
+        mine.add_(grid) if several else mine.copy_(grid)
 
     def add_bias(self, whole: Tensor, part: Tensor) -> None:
         whole[self.element, :, self.chosen] += part.unflatten(0, (-1, self.heads)).sum(0)
+
+
+def sizes(q: Tensor, k: Tensor) -> tuple[int, int]:
+    """Rows and queries of a tile."""
+    h, n = q.shape[2:4]
+    per_query = h * k.shape[3] * q.element_size()
+    queries = min(n, max(LEAST_QUERIES, TILE_BYTES // max(per_query, 1)))
+    rows = max(1, TILE_BYTES // max(per_query * n, 1)) if queries == n else 1
+    return rows, queries
 
 
 def like_projection(x: Tensor) -> Tensor:
