@@ -39,9 +39,10 @@ LABELS = {
 def build_ours(mode: str):
     """(model, its trunk, call): our model with `DEPTH` Evoformer blocks, from this checkout."""
     sys.path.insert(0, str(ROOT))
-    from alphafold2_pytorch import Alphafold2, Runtime
+    from alphafold2_pytorch import Alphafold2, Runtime, keep_freed_memory
     from alphafold2_pytorch.ops import set_runtime
 
+    keep_freed_memory()  # as the command line does
     # the peer's call gives neither embeddings nor templates
     unread: dict[str, Any] = {"num_embedds": 0, "template_attn_depth": 0}
     model = Alphafold2(custom_block_types=("evoformer",) * DEPTH, **unread, **SIZES).eval()
@@ -180,6 +181,7 @@ a fresh process for each figure in each round, one call to warm up and the media
 length {options.length}, MSA {ROWS} x {options.length}, full masks,
   float32, CPU, evaluation mode (no dropout, no masked-MSA loss), tokens to distogram logits; the
   backward pass starts from their mean square. Forward alone runs without gradients.
+  Ours after `keep_freed_memory()`, as `alphafold2 train` runs it; the peer as it comes.
 - A large float32 product, by MKL or oneDNN, the faster, reaches {rate:.0f} GFLOP/s here. Our \
 forward pass
   has {work["forward"]:.0f} GFLOP in matrix products: {share("forward", 1)}. Forward and backward,
