@@ -112,6 +112,13 @@ def test_a_gradient_that_would_be_lost_is_an_error(rows, made):
         out.sum().backward()
 
 
+def test_parameters_that_deepspeed_has_taken_apart_are_read_in_one_piece(rows):
+    x, layer, seen = torch.randn(1, 5, 3, 2), nn.Linear(2, 2), []
+    layer.weight.ds_id = 0
+    out = rows(lambda x: seen.append(len(x[0])) or layer(x), x, reads=(layer,))
+    assert seen == [5] and out.requires_grad
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_reaches_the_backward_pass(rows, dtype):
     torch.manual_seed(0)

@@ -118,8 +118,10 @@ class Rows(Operation):
         repeat = x.device.type == "cpu" and size < x.shape[1] and not torch.compiler.is_compiling()
         # pieces' gradients of weights are added up: of half weights that would round each time
         exact = x.dtype in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu")
-        if torch.is_grad_enabled() and repeat and exact:
-            parameters = tuple(nn.ModuleList(reads).parameters())  # each once
+        parameters = tuple(nn.ModuleList(reads).parameters())  # each once
+        # of parameters that DeepSpeed has taken apart (ZeRO 3) autograd does not know the shapes
+        there = not any(hasattr(each, "ds_id") for each in parameters)
+        if torch.is_grad_enabled() and repeat and exact and there:
             plan = Plan(run, last, parameters, size, join, len(cut))
             return again(plan, *cut, *whole)
 
