@@ -340,3 +340,13 @@ class Runtime:
     linear: str = "auto"  # "torch", or "onednn": on CPUs, in float32
     chunk_bytes: int | None = None  # of temporaries without gradients, about; None: by what is free
     checkpoint: bool = False  # with gradients, recompute each block instead of keeping it
+    # on CPUs, of pieces' graphs that training keeps instead of computing these pieces again, in all
+    # of the process; None: 576 MiB, or nothing with `checkpoint`
+    kept_bytes: int | None = None
+
+    @property
+    def kept(self) -> int:
+        """`kept_bytes`, decided."""
+        if self.kept_bytes is not None:
+            return self.kept_bytes
+        return 0 if self.checkpoint else 576 * 2**20

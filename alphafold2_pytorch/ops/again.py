@@ -1,4 +1,4 @@
-"""Pieces of rows, each computed again in the backward pass: the graph of one is in memory.
+"""Pieces of rows, each computed again in the backward pass: graphs of few are in memory.
 
 PyTorch's `checkpoint`, called for each piece, would do that too; but then autograd cuts the input,
 joins the results and does both to their gradients, by copies of the whole, and a matrix product at
@@ -6,12 +6,13 @@ the end of a piece is repeated though nothing reads it.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import saved_tensors_hooks
 
 from alphafold2_pytorch.ops.pieces import room
 from alphafold2_pytorch.typing import Tensor
@@ -30,6 +31,8 @@ class Plan(NamedTuple):
     size: int
     join: int
     cut: int
+    bytes: int  # of a piece's graph, about
+    most: int  # bytes of graphs that may be kept, of all pieces of this process
 
     def starts(self, x: Tensor) -> range:
         return range(0, x.shape[1], self.size)
@@ -51,18 +54,53 @@ def again(plan: Plan, *tensors: Tensor | None) -> Tensor:
     return Again.apply(plan, *tensors, *plan.parameters)
 
 
+class Graph:
+    """What `run` made of a piece, with history; `kept`: from the forward pass on."""
+
+    held: ClassVar[int] = 0  # bytes, by all graphs that are kept
+
+    def __init__(self, plan: Plan, given: list[Any], wanted: list[int], kept: bool = False):
+        self.given, self.bytes = given, plan.bytes if kept else 0
+        Graph.held += self.bytes
+        for i in wanted:
+            if i < len(given):
+                given[i].requires_grad_()
+        # a `checkpoint` around all of this must not find a graph at one of its two calls only
+        with torch.enable_grad(), saved_tensors_hooks(as_it_is, as_it_is):
+            self.end = plan.run(*given)
+        self.state = torch.get_rng_state()  # before the last layer
+
+    def __del__(self):
+        Graph.held -= self.bytes
+
+    @classmethod
+    def room(cls, plan: Plan) -> bool:
+        """Whether one more may be kept."""
+        return cls.held + plan.bytes <= plan.most
+
+
+def as_it_is(x: Tensor) -> Tensor:
+    """Saved, or found again."""
+    return x
+
+
 class Again(torch.autograd.Function):
-    """Keeps its inputs, and the state of the random numbers before each piece."""
+    """Keeps its inputs, the state of the random numbers before each piece, and some graphs."""
 
     @staticmethod
     @custom_fwd(device_type="cpu")
     def forward(ctx: Any, plan: Any, x: Any, *others: Any) -> Any:
         tensors = (x, *others[: len(others) - len(plan.parameters)])
         ctx.save_for_backward(*tensors)
-        ctx.plan, ctx.states, out = plan, [], None
+        ctx.plan, ctx.states, ctx.graphs, out = plan, [], [], None
+        wanted = [i for i, each in enumerate(ctx.needs_input_grad[1:]) if each]
         for start in plan.starts(x):
             ctx.states.append(torch.get_rng_state())
-            piece = plan.run(*plan.given(tensors, start))
+            given, graph = plan.given(tensors, start), None
+            if Graph.room(plan):
+                graph = Graph(plan, given, wanted, kept=True)
+            ctx.graphs.append(graph)
+            piece = plan.run(*given) if graph is None else graph.end.detach()
             piece = piece if plan.last is None else plan.last(piece)
             if out is None:
                 shape = [*piece.shape]
@@ -82,13 +120,13 @@ class Again(torch.autograd.Function):
             if i < plan.cut:
                 found[i] = torch.empty_like(tensors[i])
         with torch.random.fork_rng(devices=()):
-            for start, state in zip(plan.starts(tensors[0]), ctx.states, strict=True):
-                torch.set_rng_state(state)
-                given = plan.given(tensors, start)
-                for i in wanted:
-                    if i < len(given):
-                        given[i].requires_grad_()
-                slopes = gradients(plan, given, wanted, slope, start)
+            for number, start in enumerate(plan.starts(tensors[0])):
+                graph, ctx.graphs[number] = ctx.graphs[number], None
+                torch.set_rng_state(ctx.states[number] if graph is None else graph.state)
+                if graph is None:
+                    graph = Graph(plan, plan.given(tensors, start), wanted)
+                slopes = gradients(plan, graph, wanted, slope, start)
+                del graph  # before there is the next
                 rows = slice(start, start + plan.size)
                 for i, each in zip(wanted, slopes, strict=True):
                     total = found[i]
@@ -101,13 +139,12 @@ class Again(torch.autograd.Function):
 
 
 def gradients(
-    plan: Plan, given: list[Any], wanted: list[int], slope: Tensor, start: int
+    plan: Plan, graph: Graph, wanted: list[int], slope: Tensor, start: int
 ) -> tuple[Tensor | None, ...]:
     """Of a piece, for what of its inputs and the parameters is wanted."""
-    leaves = [*given, *plan.parameters]
-    with torch.enable_grad():
-        piece = plan.run(*given)
-        if plan.last is not None:
+    leaves, piece = [*graph.given, *plan.parameters], graph.end
+    if plan.last is not None:
+        with torch.enable_grad():
             piece = getattr(plan.last, "unread", plan.last)(piece)
     if start == 0:
         require_known(piece, leaves)

@@ -13,7 +13,7 @@ from alphafold2_pytorch.typing import Tensor
 
 # Of the temporaries of a piece that is computed again: larger than others, because autograd takes
 # milliseconds for each. On an Intel Xeon a training step took 0.86 times as long as with 8 MiB.
-KEPT_BYTES = 24 * 2**20
+AGAIN_BYTES = 24 * 2**20
 
 # The operation, the name of what it runs, on what, and of each other choice why it does not run.
 Listener = Callable[["Operation", str, Tensor, dict[str, str]], None]
@@ -114,7 +114,7 @@ class Rows(Operation):
         """
         cut = (x, *more)
         bytes_each = int(x[:, 0].numel() * x.element_size() * growth)
-        size = max(1, KEPT_BYTES // max(bytes_each, 1))
+        size = max(1, AGAIN_BYTES // max(bytes_each, 1))
         repeat = x.device.type == "cpu" and size < x.shape[1] and not torch.compiler.is_compiling()
         # pieces' gradients of weights are added up: of half weights that would round each time
         exact = x.dtype in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu")
@@ -122,7 +122,8 @@ class Rows(Operation):
         # of parameters that DeepSpeed has taken apart (ZeRO 3) autograd does not know the shapes
         there = not any(hasattr(each, "ds_id") for each in parameters)
         if torch.is_grad_enabled() and repeat and exact and there:
-            plan = Plan(run, last, parameters, size, join, len(cut))
+            graph = bytes_each * size
+            plan = Plan(run, last, parameters, size, join, len(cut), graph, self.runtime.kept)
             return again(plan, *cut, *whole)
 
         def piece(start: int, stop: int) -> Tensor:

@@ -84,12 +84,15 @@ class TiledAttention(torch.autograd.Function):
         ctx: Any, q: Any, k: Any, v: Any, bias: Any, mask: Any, dropout: Any, seed: Any
     ) -> Any:
         ctx.dropout, ctx.seed, weights = dropout, seed, None
+        rows, queries = sizes(q, k)
+        # in lower precision the fused attention without gradients would be rounded otherwise
+        whole = len(q) == 1 and 0 < q.shape[1] <= rows and queries == q.shape[3]
+        whole = whole and q.dtype in (torch.float32, torch.float64)
+        if whole:  # so that the backward pass need not copy these again
+            k, v = k.contiguous(), v.contiguous()
         # PyTorch's fused attention refuses a bias that requires gradients, though none are taken
         given = *(x if x is None else x.detach() for x in (q, k, v, bias)), mask, dropout, seed
-        rows, queries = sizes(q, k)
-        whole = len(q) == 1 and 0 < q.shape[1] <= rows and queries == q.shape[3]
-        # in lower precision the fused attention without gradients would be rounded otherwise
-        if whole and q.dtype in (torch.float32, torch.float64):
+        if whole:
             [tile] = Tile.all(*given)
             out, weights = like_projection(q), tile.weights()
             tile.put(out, batched(tile.dropped(weights), tile.v))
