@@ -107,10 +107,11 @@ class Rows(Operation):
         """`run(x, *more, *whole)`, of which `x` and `more` are cut alike where they are not None.
 
         `growth`: how many times larger than `x` the temporaries of `run` are together. On a CPU
-        with gradients these are not kept: each piece is computed again in the backward pass. For
-        that, `reads` names the modules whose parameters `run` uses, and what else it uses that has
-        a gradient must be in `whole`. `join`: the axis of its result where pieces meet; with
-        `into`, each is added to its part of that, which may be `x`.
+        with gradients these are kept as far as `Runtime.kept_bytes` go; the other pieces are
+        computed again in the backward pass. For that, `reads` names the modules whose parameters
+        `run` uses, and what else it uses that has a gradient must be in `whole`. `join`: the axis
+        of its result where pieces meet; with `into`, each is added to its part of that, which may
+        be `x`.
         """
         cut = (x, *more)
         bytes_each = int(x[:, 0].numel() * x.element_size() * growth)
